@@ -1,0 +1,39 @@
+# One command per job. PYTHON is the interpreter that creates .venv; everything else runs inside .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check slow bench clean
+
+demo: .venv/.torch
+	$(BIN)/onchip demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest -q tests/test_tiny.py
+
+slow: .venv/.dev
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+bench: .venv/.dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv build *.egg-info
+
+# Stamps: a second call installs nothing, a changed pyproject.toml or constraints.txt installs again.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.torch: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[torch]'
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[dev]'
+	touch $@ .venv/.torch

@@ -1,0 +1,345 @@
+"""The numbers of one chip, each with a source: the noun every other room reads.
+
+In:       a catalog name, a path, or the text of a chip file (TOML), with overrides (`edge-npu-16?local.size=512KiB`).
+Out:      a frozen `Chip` whose sections are named as in the file; sizes in bytes, clocks in Hz, times and rates exact.
+Promises: one set of fields for every chip: nothing here or elsewhere branches on a chip's name or family; unknown keys
+          and missing fields are refused; a published peak agrees with array x clock within 2 %; `str(chip)` is
+          canonical TOML that parses back to an equal chip; every default that took part is listed in `chip.defaults`.
+Does not: hold a number without a source (`assumed` names those that nobody published), or inherit silently.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, cast
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from onchip import chip_file
+from onchip.chip_file import Document, Json, Override
+from onchip.chip_parts import (
+    DTYPES,
+    FORBID,
+    VECTOR_OPS,
+    Array,
+    Clock,
+    Cores,
+    Dram,
+    Dtype,
+    Energy,
+    Host,
+    Launch,
+    Local,
+    Matrix,
+    OpsPerSecond,
+    Overlap,
+    Pairs,
+    Power,
+    Rounding,
+    Shared,
+    Sync,
+    Vector,
+    chip_dtype,
+)
+from onchip.errors import BadFile, OnchipError, UnknownName, did_you_mean
+from onchip.units import Provenance, format_exact, format_value
+
+__all__ = ["Array", "Chip", "Matrix", "Shared", "Vector", "chip_dtype", "schema"]
+
+SECTIONS = (
+    "clock",
+    "cores",
+    "matrix",
+    "vector",
+    "local",
+    "shared",
+    "dram",
+    "host",
+    "launch",
+    "sync",
+    "power",
+    "rounding",
+)
+PEAK_TOLERANCE = Fraction(2, 100)
+_CATALOG = Path(__file__).parent / "chips"
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One chip. Build it with `Chip.load`, `Chip.parse` or `chip.replace`; the constructor verifies."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*(\?.*)?$", max_length=400)]
+    evidence: Literal["rtl", "program", "estimate"]
+    default_dtype: Dtype
+    source: str
+    clock: Clock
+    cores: Cores
+    matrix: Matrix
+    vector: Vector
+    local: Local
+    dram: Dram
+    rounding: Rounding
+    family: str = ""
+    description: str = ""
+    assumed: tuple[str, ...] = ()  # dotted keys of numbers that nobody published
+    overlap: Overlap = Overlap()
+    shared: tuple[Shared, ...] = ()
+    host: Host | None = None
+    launch: Launch = Launch()
+    sync: Sync = Sync()
+    power: Power | None = None
+    energy: Energy | None = None
+    peak: Annotated[tuple[tuple[str, OpsPerSecond], ...], Pairs(DTYPES)] = ()
+    sources: Annotated[tuple[tuple[str, str], ...], Pairs(SECTIONS)] = ()
+
+    def __post_init__(self) -> None:
+        _verify(self)
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the names in the catalog, sorted."""
+        return tuple(sorted(path.stem for path in _CATALOG.glob("*.toml")))
+
+    @staticmethod
+    def load(name_or_path: str | Path) -> Chip:
+        """Return a catalog chip, or the chip in a .toml file, with `?key=value&key=value` applied."""
+        text, mark, query = str(name_or_path).partition("?")
+        chip = _from_catalog(text) if text in Chip.names() else _from_path(text)
+        return chip.replace(chip_file.parse_query(query, text)) if mark else chip
+
+    @staticmethod
+    def parse(text: str, where: str = "chip") -> Chip:
+        """Return the chip that a TOML text describes; `where` names the text in messages."""
+        return _build(_resolved(text, where, Path()), where)
+
+    def replace(self, overrides: Mapping[str, Override]) -> Chip:
+        """Return this chip with dotted keys of its file changed, verified anew; the name tells what was changed."""
+        base, _, query = self.name.partition("?")
+        earlier = chip_file.parse_query(query, base) if query else {}
+        told = "&".join(f"{key}={value}" for key, value in sorted((earlier | dict(overrides)).items()))
+        where = f"{base}?{told}"
+        return _build(chip_file.override(_document(self), {**overrides, "name": where}, where), where)
+
+    def __str__(self) -> str:
+        return _text(self)
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of the canonical text."""
+        return _hash(self)
+
+    @property
+    def clock_hz(self) -> int:
+        return self.clock.core_hz
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The dtypes that the chip multiplies, spelt as in chip files."""
+        return tuple(name for name, _ in self.matrix.arrays)
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """Every default of the schema that this chip's numbers rest on, as `key = value (default)`."""
+        return _defaults(self)
+
+    @property
+    def dram_bytes_per_cycle(self) -> Fraction:
+        return Fraction(self.dram.bandwidth_bytes_per_s, self.clock_hz)
+
+    def latency_cycles(self) -> int:
+        """Return the latency of DRAM in whole cycles, rounded up."""
+        return self.cycles(self.dram.latency_s)
+
+    def cycles(self, seconds: Fraction) -> int:
+        """Return a time in whole cycles of the core clock, rounded up."""
+        return math.ceil(seconds * self.clock_hz)
+
+    def clock_of(self, dtype: str) -> int:
+        """Return the clock at which the published peak of a dtype holds."""
+        return next((hz for name, hz in self.clock.dtypes if name == chip_dtype(dtype)), self.clock.core_hz)
+
+    def peak_macs_per_cycle(self, dtype: str) -> int:
+        """Return the multiply-accumulates that one core does per cycle when its array is full."""
+        array = self.matrix.array(dtype)
+        if array.unit == "vector":
+            return int(self.vector.rate("mac"))
+        cells = math.prod(array.native) if array.native else (array.rows or 0) * (array.cols or 0)
+        return cells * self.matrix.units
+
+    def peak_ops_per_s(self, dtype: str) -> int:
+        """Return the dense peak of the whole chip, 2 operations a MAC."""
+        return 2 * self.peak_macs_per_cycle(dtype) * self.cores.count * self.clock_of(dtype)
+
+    def source_of(self, key: str) -> str:
+        """Return where the number behind a dotted key comes from."""
+        if self.provenance(key) == "assumed":
+            return "assumed"
+        return dict(self.sources).get(key.partition(".")[0], self.source)
+
+    def provenance(self, key: str) -> Provenance:
+        """Return `assumed` for a number that the file marks so, otherwise `datasheet`."""
+        return "assumed" if key in self.assumed else "datasheet"
+
+
+@functools.cache
+def schema() -> Json:
+    """Return the JSON Schema of a chip file (published as onchip/schemas/chip-1.json)."""
+    return chip_file.unfold_schema(_adapter().json_schema(by_alias=True))
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Chip]:
+    return TypeAdapter(Chip)
+
+
+@functools.cache
+def _from_catalog(name: str) -> Chip:
+    return _from_path(str(_CATALOG / f"{name}.toml"), where=f"{name}.toml")
+
+
+def _from_path(text: str, where: str = "") -> Chip:
+    if not text.endswith(".toml"):
+        known = Chip.names()
+        hint = did_you_mean(text[:80], known) or f"There are: {', '.join(known)}"
+        raise UnknownName("OC1001", "chip", f"no chip is named '{text[:80]}'", next=hint)
+    path = Path(text)
+    where = where or text
+    return _build(_resolved(chip_file.read_text(path), where, path.parent), where)
+
+
+def _resolved(text: str, where: str, folder: Path) -> Document:
+    """Read a chip file and merge its parents in; a parent is a catalog chip, or a .toml file beside the child."""
+
+    def parent(name: str) -> tuple[Document, str]:
+        if name in Chip.names():
+            path = _CATALOG / f"{name}.toml"
+        elif name.endswith(".toml"):
+            path = folder / name
+        else:
+            hint = did_you_mean(name[:80], Chip.names()) or "Name a catalog chip or a .toml file beside this one"
+            raise BadFile("OC1107", where, f"extends '{name[:80]}', which is no chip", next=hint)
+        return chip_file.read_toml(chip_file.read_text(path), str(path)), str(path)
+
+    child = chip_file.read_toml(text, where)
+    if "extends" in child and "name" not in child:
+        raise BadFile("OC1103", where, "'name' is missing", next="A chip that extends another one has its own name")
+    return chip_file.resolve(child, where, parent)
+
+
+def _build(document: Document, where: str) -> Chip:
+    try:
+        chip = _adapter().validate_python(chip_file.fold(document))
+    except ValidationError as error:
+        raise chip_file.explain(error, where, schema()) from None
+    for key in chip.assumed:
+        if not _is_stated(document, key):
+            raise BadFile("OC1106", where, f"assumed names '{key[:80]}', which the file does not give")
+    return chip
+
+
+def _is_stated(document: Document, key: str) -> bool:
+    node: object = document
+    for part in key.split("."):
+        if isinstance(node, list) and part.isdecimal() and int(part) < len(cast("list[object]", node)):
+            node = cast("list[object]", node)[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = cast("Document", node)[part]
+        else:
+            return False
+    return True
+
+
+@functools.cache
+def _text(chip: Chip) -> str:
+    dumped = _adapter().dump_python(chip, by_alias=True, exclude_defaults=True, mode="json")
+    return chip_file.write_toml(chip_file.unfold(cast("Document", dumped)))
+
+
+def _document(chip: Chip) -> Document:
+    return chip_file.read_toml(_text(chip), chip.name)
+
+
+@functools.cache
+def _hash(chip: Chip) -> str:
+    return hashlib.sha256(_text(chip).encode()).hexdigest()
+
+
+def _verify(chip: Chip) -> None:
+    """Check what one section says against another (OC1106) and the published peaks (OC1104)."""
+    for dtype, array in chip.matrix.arrays:
+        _verify_array(chip, dtype, array)
+    if chip.default_dtype not in chip.dtypes:
+        raise _contradiction(chip, f"default_dtype is {chip.default_dtype}, but [matrix] has {', '.join(chip.dtypes)}")
+    for dtype, hertz in chip.clock.dtypes:
+        if hertz < chip.clock.core_hz:
+            fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"
+            raise _contradiction(chip, fact)
+    for level, shared in enumerate(chip.shared):
+        if (shared.cores_per_instance or 1) > chip.cores.count:
+            raise _contradiction(chip, f"shared.{level}.cores_per_instance exceeds cores.count = {chip.cores.count}")
+    for dtype, published in chip.peak:
+        if dtype not in chip.dtypes:
+            raise _contradiction(chip, f"[peak] has {dtype}, [matrix] has not")
+        derived = chip.peak_ops_per_s(dtype)
+        if abs(derived - published) > PEAK_TOLERANCE * published:
+            _refuse_peak(chip, dtype, published)
+
+
+def _verify_array(chip: Chip, dtype: str, array: Array) -> None:
+    if array.unit == "vector":
+        return
+    if chip.matrix.dataflow == "dot_product":
+        if array.native is None or array.rows is not None or array.cols is not None:
+            raise _contradiction(chip, f'matrix.{dtype}: a dot_product array has native = "MxNxK", no rows or cols')
+    elif array.rows is None or array.cols is None or array.native is not None:
+        raise _contradiction(chip, f"matrix.{dtype}: a {chip.matrix.dataflow} array has rows and cols, no native shape")
+
+
+def _refuse_peak(chip: Chip, dtype: str, published: Fraction) -> None:
+    macs, clock = chip.peak_macs_per_cycle(dtype), format_exact(chip.clock_of(dtype), "Hz")
+    derived = chip.peak_ops_per_s(dtype)
+    product = f"2 x {macs} MAC/cycle x {chip.cores.count} cores x {clock} = {format_value(derived, 'op/s')}"
+    off = f"{float(derived / published - 1):+.1%}".replace("%", " %")
+    raise BadFile(
+        "OC1104",
+        chip.name,
+        f"[peak] {dtype} = {format_value(published, 'op/s')}, but array x clock gives {product} ({off})",
+        limit=f"They may differ by {float(PEAK_TOLERANCE):.0%}".replace("%", " %"),
+        next="Correct the peak (dense, not sparse), the array, the cores or the clock",
+    )
+
+
+def _contradiction(chip: Chip, fact: str) -> OnchipError:
+    return BadFile("OC1106", chip.name, fact)
+
+
+@functools.cache
+def _defaults(chip: Chip) -> tuple[str, ...]:
+    lines = [f"vector.rate({op}) = {chip.vector.lanes} (default: one per lane)" for op in _unrated(chip)]
+    for section in fields(chip):
+        part = getattr(chip, section.name)
+        rows = [(section.name, part)] if is_dataclass(part) else []
+        rows += [(f"shared.{i}", level) for i, level in enumerate(chip.shared)] if section.name == "shared" else []
+        lines += [f"{place}.{key} = {value} (default)" for place, row in rows for key, value in _default_fields(row)]
+    return tuple(lines)
+
+
+def _unrated(chip: Chip) -> list[str]:
+    rated = {op for op, _ in chip.vector.ops_per_cycle}
+    return [op for op in VECTOR_OPS if op not in rated]
+
+
+def _default_fields(part: object) -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for field in fields(cast("Any", part)):
+        value: object = getattr(part, field.name)
+        if value == field.default and value != ():
+            found.append((field.name, "none" if value is None else value))
+    return found

@@ -1,0 +1,364 @@
+"""The sections of a chip file as frozen dataclasses, and the field types that read and write their texts.
+
+In:       plain values of a TOML file: "256 KiB", "8x4x16", tables.
+Out:      sizes in bytes, clocks in Hz, times and rates as exact fractions; one dataclass per section, named as in the
+          file, with each field ending in its unit.
+Promises: what a field type reads it writes back as a text with the same value; the JSON Schema of the chip file
+          follows from these classes.
+Does not: check one section against another (chip.py does) or know any chip.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, cast, get_args
+
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from onchip.errors import NotSupported, UsageError
+from onchip.units import format_exact, parse
+
+DTYPES = ("int4", "int8", "int16", "fp8", "fp16", "bf16", "tf32", "fp32")
+Dtype: TypeAlias = Literal["int4", "int8", "int16", "fp8", "fp16", "bf16", "tf32", "fp32"]
+# the spelling of dtypes in graphs -> in chip files
+GRAPH_DTYPES = {"i8": "int8", "u8": "int8", "i16": "int16", "f32": "fp32", "f16": "fp16"}
+VECTOR_OPS = (
+    *("add", "sub", "mul", "mulh", "mac", "max", "min", "shift", "copy", "clz", "requantize", "reduce", "lut"),
+    *("exp", "div", "sqrt", "tanh", "sigmoid", "erf"),
+)
+FORBID = ConfigDict(extra="forbid", str_max_length=2000)
+
+
+def chip_dtype(dtype: str) -> str:
+    """Return a dtype as chip files spell it: i8 is int8, f32 is fp32."""
+    return GRAPH_DTYPES.get(dtype, dtype)
+
+
+class Unit:
+    """Mark a field that is written with a unit ("256 KiB") and held as an exact number of base units."""
+
+    def __init__(self, unit: str, *, whole: bool = False, zero: bool = False) -> None:
+        self.unit, self.whole, self.zero = unit, whole, zero
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        write = core_schema.plain_serializer_function_ser_schema(self.write)
+        return core_schema.no_info_plain_validator_function(self.read, serialization=write)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        text: dict[str, Any] = {"type": "string", "description": f"a number with a unit of {self.unit}"}
+        if self.unit == "":
+            return {"type": "number", "exclusiveMinimum": 0}
+        return {"anyOf": [text, {"type": "integer", "minimum": 0 if self.zero else 1}]} if self.unit == "B" else text
+
+    def read(self, value: object) -> Fraction | int:
+        number = self._number(value)
+        if number < 0 or (number == 0 and not self.zero):
+            raise ValueError(f"must be larger than zero, not {value!r}")
+        if number >= 2**63:
+            raise ValueError(f"{value!r} is too large")
+        if not self.whole:
+            return number
+        if number.denominator != 1:
+            raise ValueError(f"{value!r} is no whole number of {self.unit}")
+        return int(number)
+
+    def write(self, value: Fraction | int) -> str | int | float:
+        if self.unit != "":
+            return format_exact(value, self.unit)
+        return int(value) if Fraction(value).denominator == 1 else float(value)
+
+    def _number(self, value: object) -> Fraction:
+        if isinstance(value, str) and self.unit != "":
+            try:
+                return parse(value, self.unit)
+            except UsageError as error:
+                raise ValueError(". ".join(part for part in (error.fact, error.limit, error.next) if part)) from None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or self.unit not in {"", "B"}:
+            raise ValueError(
+                f"write a number with a unit, not {value!r}" if self.unit else f"must be a number, not {value!r}"
+            )
+        try:
+            return Fraction(str(value))
+        except ValueError:
+            raise ValueError(f"must be a finite number, not {value!r}") from None
+
+
+class Shape:
+    """Mark a field that is written "8x4x16" and held as a tuple of three integers."""
+
+    _pattern = r"[1-9]\d{0,4}x[1-9]\d{0,4}x[1-9]\d{0,4}"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        write = core_schema.plain_serializer_function_ser_schema(self.write)
+        return core_schema.no_info_plain_validator_function(self.read, serialization=write)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{self._pattern}$", "description": "MxNxK"}
+
+    def read(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, str) or re.fullmatch(self._pattern, value) is None:
+            raise ValueError(f"write MxNxK, as in '8x4x16', not {value!r}")
+        return tuple(int(part) for part in value.split("x"))
+
+    def write(self, value: tuple[int, ...]) -> str:
+        return "x".join(str(part) for part in value)
+
+
+class Pairs:
+    """Mark a field that is written as a table and held as a tuple of (key, value), in the order of `keys`."""
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        value_type = get_args(get_args(source)[0])[1]
+        table = core_schema.dict_schema(
+            core_schema.literal_schema(list(self.keys)), handler.generate_schema(value_type)
+        )
+        write = core_schema.wrap_serializer_function_ser_schema(self.write, schema=table)
+        return core_schema.no_info_after_validator_function(self.read, table, serialization=write)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        inner = cast("Any", schema)["schema"]
+        return handler(inner)
+
+    def read(self, table: dict[str, object]) -> tuple[tuple[str, object], ...]:
+        return tuple((key, table[key]) for key in self.keys if key in table)
+
+    def write(self, pairs: tuple[tuple[str, object], ...], handler: Callable[[object], object]) -> object:
+        return handler(dict(pairs))
+
+
+Count: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=2**24)]
+Share: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1)]
+Bytes: TypeAlias = Annotated[int, Unit("B", whole=True)]
+BytesPerSecond: TypeAlias = Annotated[int, Unit("B/s", whole=True)]
+BytesPerCycle: TypeAlias = Annotated[Fraction, Unit("B/cycle")]
+Hertz: TypeAlias = Annotated[int, Unit("Hz", whole=True)]
+Seconds: TypeAlias = Annotated[Fraction, Unit("s", zero=True)]
+Watts: TypeAlias = Annotated[Fraction, Unit("W", zero=True)]
+OpsPerSecond: TypeAlias = Annotated[Fraction, Unit("op/s")]
+Number: TypeAlias = Annotated[Fraction, Unit("")]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The clock that cycles count; dtypes whose published peak is quoted at another clock name theirs."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    core_hz: Annotated[Hertz, Field(alias="core")]
+    dtypes: Annotated[tuple[tuple[str, Hertz], ...], Pairs(DTYPES)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """How many identical cores there are, and how work is handed to them."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    count: Count
+    bytes_in_flight: Bytes | None = None  # per core; absent = the latency never limits a core's bandwidth
+    resident_tiles: Count = 1
+    schedule: Literal["static", "dynamic"] = "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """The matrix unit for one dtype: rows x cols cells (systolic), or a native M x N x K per cycle (dot product)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    accumulate: Literal["int32", "int64", "fp16", "fp32"]
+    rows: Count | None = None
+    cols: Count | None = None
+    native: Annotated[tuple[int, int, int], Shape()] | None = None
+    align: Count = 1  # elements; inner dimensions that are no multiple are padded to it
+    unit: Literal["matrix", "vector"] = "matrix"
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The matrix unit of one core."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    dataflow: Literal["weight_stationary", "output_stationary", "dot_product", "row_stationary"]
+    units: Count
+    weight_load: Literal["hidden", "serial"]
+    row_packing: Literal["CRS", "C"]
+    depthwise: Literal["vector", "column", "native"]
+    arrays: Annotated[tuple[tuple[str, Array], ...], Pairs(DTYPES)]
+
+    def array(self, dtype: str) -> Array:
+        """Return the array for a dtype, spelt as in chip files (int8) or graphs (i8); refuse an absent one (OC1301)."""
+        wanted = chip_dtype(dtype)
+        for name, array in self.arrays:
+            if name == wanted:
+                return array
+        there = ", ".join(name for name, _ in self.arrays)
+        raise NotSupported("OC1301", "chip", f"no matrix array for {wanted}", limit=f"There are: {there}")
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The vector unit of one core: 32-bit lanes, elements per cycle for each operation."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    lanes: Count
+    ops_per_cycle: Annotated[tuple[tuple[str, Number], ...], Pairs(VECTOR_OPS)] = ()
+
+    def rate(self, op: str) -> Fraction:
+        """Return elements per cycle of one core; an operation without a rate runs one per lane."""
+        return next((rate for name, rate in self.ops_per_cycle if name == op), Fraction(self.lanes))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How much of one unit's time hides behind another's: 0 one after the other, 1 hidden."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    matrix_vector: Share = 1.0
+    memory_compute: Share = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The local memory of one core; `size` excludes the accumulator."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    size_bytes: Annotated[Bytes, Field(alias="size")]
+    accumulator_bytes: Annotated[Bytes, Field(alias="accumulator")]
+    banks: Count
+    read_bytes_per_cycle: Annotated[BytesPerCycle, Field(alias="read")]
+    write_bytes_per_cycle: Annotated[BytesPerCycle, Field(alias="write")]
+    weight_read_bytes_per_cycle: Annotated[BytesPerCycle, Field(alias="weight_read")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One level of on-chip memory shared by cores."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    size_bytes: Annotated[Bytes, Field(alias="size")]
+    bandwidth_bytes_per_s: Annotated[BytesPerSecond, Field(alias="bandwidth")]
+    managed: Literal["cache", "software"]
+    cores_per_instance: Count | None = None  # absent = one instance for all cores
+
+
+@dataclass(frozen=True, slots=True)
+class Dram:
+    """Off-chip memory."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    size_bytes: Annotated[Bytes, Field(alias="size")]
+    bandwidth_bytes_per_s: Annotated[BytesPerSecond, Field(alias="bandwidth")]
+    latency_s: Annotated[Seconds, Field(alias="latency")]
+    compression: Literal["none", "rlc"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The link to the host."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    bandwidth_bytes_per_s: Annotated[BytesPerSecond, Field(alias="bandwidth")]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Fixed times: per kernel on the device, per kernel as the host sees it, per run."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    in_graph_s: Annotated[Seconds, Field(alias="in_graph")] = Fraction(0)
+    host_s: Annotated[Seconds, Field(alias="host")] = Fraction(0)
+    per_run_s: Annotated[Seconds, Field(alias="per_run")] = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """The time of a step that all cores must finish."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    all_cores_s: Annotated[Seconds, Field(alias="all_cores")] = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Board or package power."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    limit_w: Annotated[Watts, Field(alias="limit")]
+    idle_w: Annotated[Watts | None, Field(alias="idle")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A number of the energy table with its band and source."""
+
+    value: float
+    unit: str
+    low: float
+    high: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SramPoint:
+    """The energy of reading one byte from an SRAM of a size."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    size_bytes: Annotated[Bytes, Field(alias="size")]
+    read_j_per_byte: Annotated[Fraction, Unit("J/B"), Field(alias="read")]
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy per event; every number lies within a factor of `band` of the truth, as far as its source tells."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    node_m: Annotated[Fraction, Unit("m"), Field(alias="node")]  # the process of the table, not of the chip
+    source: str
+    band: Annotated[float, Field(strict=True, ge=1, le=100)]
+    macs: Annotated[tuple[tuple[str, Annotated[Fraction, Unit("J")]], ...], Pairs(DTYPES), Field(alias="mac")]
+    sram: Annotated[tuple[SramPoint, ...], Field(min_length=1)]
+    dram_j_per_bit: Annotated[Fraction, Unit("J/bit"), Field(alias="dram")]
+    static: Watts
+
+    @property
+    def node_nm(self) -> float:
+        return float(self.node_m * 10**9)
+
+    @property
+    def dram_pj_per_bit(self) -> Sourced:
+        return self._sourced(float(self.dram_j_per_bit * 10**12), "pJ/bit")
+
+    @property
+    def static_w(self) -> Sourced:
+        return self._sourced(float(self.static), "W")
+
+    def mac_pj(self, dtype: str) -> Sourced | None:
+        """Return the energy of one multiply-accumulate, or None where the table has no entry for the dtype."""
+        value = next((joule for name, joule in self.macs if name == chip_dtype(dtype)), None)
+        return None if value is None else self._sourced(float(value * 10**12), "pJ")
+
+    def sram_pj_per_byte(self, size_bytes: int) -> Sourced:
+        """Return the energy of reading one byte; log-log between the table's sizes, its ends beyond them."""
+        points = sorted((math.log(p.size_bytes), math.log(float(p.read_j_per_byte * 10**12))) for p in self.sram)
+        x = min(max(math.log(max(size_bytes, 1)), points[0][0]), points[-1][0])
+        (x0, y0), (x1, y1) = next(((a, b) for a, b in itertools.pairwise(points) if x <= b[0]), (points[0],) * 2)
+        share = (x - x0) / (x1 - x0) if x1 > x0 else 0.0
+        return self._sourced(math.exp(y0 + share * (y1 - y0)), "pJ/B")
+
+    def _sourced(self, value: float, unit: str) -> Sourced:
+        return Sourced(value, unit, value / self.band, value * self.band, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """The requantization modes that the chip offers (docs/arithmetic.md)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    modes: Annotated[tuple[Literal["single", "double", "fp32"], ...], Field(min_length=1)]

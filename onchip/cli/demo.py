@@ -1,0 +1,146 @@
+"""`demo` and `train`: the verbs that need the torch extra.
+
+In:       what the user asked for. Out: texts, JSON, the files of demo-out.
+Promises: without torch or scikit-learn one line says what to install; a result that is not bit-exact ends with exit
+          code 5, after everything is printed and written.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onchip.cli.lists import table
+from onchip.cli.output import dump, progress, replacing, show, show_json, write_file
+from onchip.errors import BadFile, Mismatch, UsageError
+from onchip.units import DASH, format_value
+
+if TYPE_CHECKING:
+    from onchip.training.demo import Demo, NetworkResult
+
+INSTALL = "pip install 'onchip[torch]'"
+EXTRA = {"torch", "sklearn", "onnxscript"}
+
+
+def _training(module: str) -> Any:
+    """Import a module of the training room. Raises UsageError where the extra is not installed."""
+    try:
+        return importlib.import_module(f"onchip.training.{module}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA:
+            raise
+        fact = f"{missing} is not installed; training needs the torch extra"
+        raise UsageError("OC1014", "onchip", fact, next=f"Try {INSTALL}") from None
+
+
+def demo(output: Path, *, as_json: bool, quiet: bool) -> None:
+    """Run the demo, print what it found, and write the reports. Raises Mismatch."""
+    work = _training("demo")
+    _make_directory(output)
+    found: Demo = work.run_demo(progress)
+    for result in found.networks:
+        write_file(output / f"{result.name}.json", dump(result.report.to_json()))
+        write_file(output / f"{result.name}.txt", _network_text(result))
+    write_file(output / "demo.json", dump(found.to_json()))
+    if as_json:
+        show_json(found.to_json())
+    else:
+        text = demo_text(found, output)
+        show(text.partition("\n")[0] if quiet else text)
+    wrong = [result.name for result in found.networks if not result.report.bit_exact]
+    if wrong:
+        raise Mismatch(
+            "OC3001", ", ".join(wrong), "outputs differ from the integer reference", next="Report it as a bug"
+        )
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fact = f"cannot be created: {error.strerror or error}"
+        raise UsageError("OC1015", str(path), fact, next="Name another directory with -o") from None
+
+
+def _network_text(result: NetworkResult) -> str:
+    from onchip.reports.text import report_text
+
+    lost = (result.float_accuracy - result.chip_accuracy) * 100
+    told = f"{result.name}: {_percent(result.chip_accuracy)} of {result.test_images} test images right on the chip, "
+    told += f"{_percent(result.float_accuracy)} in float ({-lost:+.2f} points).".replace("-", "−")
+    return f"{told}\n\n{report_text(result.report, layers=0)}"
+
+
+def demo_text(found: Demo, output: Path) -> str:
+    """Return the demo as text: the verdict, what to try next, networks, waterfalls, comparison."""
+    from onchip.ir.report_text import waterfall_text
+    from onchip.reports.text import comparison_table
+
+    chip = found.networks[0].report.chip.name
+    lines = [_verdict(found, chip)]
+    lines.append(f"Try next:  onchip estimate @resnet50 --chip {chip}   (or FILE.onnx, or package.module:factory)")
+    lines += ["", f"on {chip}, one image at a time", *_network_rows(found), ""]
+    width = max(len(result.name) for result in found.networks)
+    lines += [f"  {result.name:<{width}}  {waterfall_text(result.report)}" for result in found.networks]
+    lines += ["", f"{found.comparison[0].model.name} on {len({r.chip.name for r in found.comparison})} chips, "]
+    lines[-1] += "least time per inference first"
+    lines += comparison_table(found.comparison)
+    lines += [f"  not compared: {text}" for text in found.refused]
+    lines += ["", f"reports: {output}/; latencies have no band: nobody has validated them against silicon yet"]
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(found: Demo, chip: str) -> str:
+    images = sum(result.test_images for result in found.networks)
+    lost = max(result.float_accuracy - result.chip_accuracy for result in found.networks)
+    is_exact = all(result.report.bit_exact for result in found.networks)
+    said = "every output equals the integer reference bit for bit" if is_exact else "OUTPUTS DIFFER FROM THE REFERENCE"
+    accuracy = f"at most {lost * 100:.2f} points below float" if lost > 0 else "none below its float accuracy"
+    return f"{len(found.networks)} networks, {images} test images on {chip}: {said}; {accuracy}."
+
+
+def _network_rows(found: Demo) -> list[str]:
+    heads = ("network", "float", "on chip", "images", "bit-exact", "latency", "cycles", "energy", "util", "peak memory")
+    rows: list[tuple[str, ...]] = [heads]
+    for result in found.networks:
+        report = result.report
+        rows.append(
+            (
+                result.name, _percent(result.float_accuracy), _percent(result.chip_accuracy), str(result.test_images),
+                "yes" if report.bit_exact else "NO", str(report.latency_s), format_value(report.cycles, "cycles")[:-7],
+                f"{report.energy_j} {report.energy_j.band}" if report.energy_j is not None else DASH,
+                format_value(report.utilization.value, "%"), format_value(report.memory.local_peak_bytes, "B"),
+            )
+        )  # fmt: skip
+    return table(rows, right=set(range(1, len(heads))))
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
+
+
+def train(name: str, *, seed: int, as_json: bool, output: Path | None) -> None:
+    """Train one network, print its accuracy, and write it as ONNX where asked."""
+    if output is not None and output.suffix != ".onnx":
+        raise BadFile("OC1015", str(output), "a network is written as .onnx", next="Name a file that ends in .onnx")
+    work = _training("train")
+    with progress(f"{name}: train") as step:
+
+        def heard(epoch: int, epochs: int, _loss: float) -> None:
+            step(epoch, epochs)
+
+        network = work.train(name, seed=seed, progress=heard)
+    if output is not None:
+        export = _training("export").export_onnx
+        with replacing(output) as beside:
+            export(network, beside)
+    images = len(network.test_images)
+    if as_json:
+        show_json({"name": name, "float_accuracy": network.float_accuracy, "test_images": images, "seed": seed})
+        return
+    lines = [f"{name}: {_percent(network.float_accuracy)} of {images} held-out images right, in float (seed {seed})."]
+    if output is not None:
+        lines.append(f"Next:  onchip estimate {output} --chip edge-npu-16")
+    show("\n".join(lines))

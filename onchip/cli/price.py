@@ -1,0 +1,144 @@
+"""`estimate` and `compare`: what a network costs, from shapes alone.
+
+In:       what the user asked for. Out: texts, JSON, files.
+Promises: advice is priced by estimating again, in text only; it stops after ADVICE_SECONDS, which changes how much
+          advice there is, never a number; `compare` names each chip that it leaves out, with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onchip.cli.options import Request, bind, load_chip, load_graph
+from onchip.cli.output import dump, show, show_json, write_file
+from onchip.errors import OnchipError, UsageError
+
+if TYPE_CHECKING:
+    from onchip.chip import Chip
+    from onchip.ir.graph import Graph
+    from onchip.ir.report import Report
+    from onchip.reports.actions import Action, Change
+
+ADVICE_SECONDS = 2.0
+
+
+def estimate(
+    request: Request,
+    chip_name: str,
+    sets: list[str] | None,
+    *,
+    effort: int | None,
+    as_json: bool,
+    output: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Print the report of a network on a chip."""
+    from onchip import pipeline
+
+    begin = time.perf_counter()
+    chip = load_chip(chip_name, sets)
+    graph = load_graph(request)
+    effort = effort or pipeline.EFFORT
+    report = pipeline.estimate(bind(graph, request), chip, dtype=request.dtype, effort=effort)
+    spent = time.perf_counter() - begin
+    actions = () if as_json or quiet or output is not None else _advice(report, graph, chip, request, spent)
+    publish(report, actions, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+
+
+def publish(
+    report: Report,
+    actions: Sequence[Action] = (),
+    *,
+    spent: float,
+    as_json: bool,
+    output: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Print a report and write it to a file: JSON where its name ends so, text otherwise."""
+    from onchip.reports.text import report_text
+
+    made = report.to_json(timing={"wall_s": round(spent, 6)})
+    if output is not None:
+        write_file(output, dump(made) if output.suffix == ".json" else report_text(report, layers=0))
+    if as_json:
+        show_json(made)
+    elif quiet:
+        show(report.verdict)
+    else:
+        show(report_text(report, actions, layers=0 if verbose else 12))
+
+
+def _advice(report: Report, graph: Graph, chip: Chip, request: Request, spent: float) -> tuple[Action, ...]:
+    from onchip import pipeline
+    from onchip.reports.actions import try_first
+
+    end = time.perf_counter() + ADVICE_SECONDS
+
+    def reprice(change: Change) -> Report | None:
+        if time.perf_counter() + spent > end:
+            return None
+        wanted = replace(request, batch=change.batch or request.batch)
+        try:
+            changed = chip.replace(dict(change.overrides)) if change.overrides else chip
+            return pipeline.estimate(bind(graph, wanted), changed, dtype=change.dtype or request.dtype)
+        except OnchipError:
+            return None
+
+    return try_first(report, chip, reprice, can_batch="batch" in graph.symbols)
+
+
+def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:
+    """Print one table of chips for a network, fastest first."""
+    from onchip.chip import Chip
+    from onchip.reports.text import comparison_text, comparison_verdict
+
+    begin = time.perf_counter()
+    names = [name for text in chips for name in text.split(",") if name] if chips else list(Chip.names())
+    loaded = [Chip.load(name) for name in dict.fromkeys(names)]
+    if not loaded:
+        raise UsageError(
+            "OC1008", "compare", "no chip to compare", next="Name chips with --chip, or leave it away for all"
+        )
+    reports, refused = price_all(bind(load_graph(request), request), loaded, request.dtype)
+    if not reports:
+        raise refused[0][1]
+    lines = [f"{name}: {error}" for name, error in refused]
+    spent = round(time.perf_counter() - begin, 6)
+    made = {
+        "schema_version": 1,
+        "tool": reports[0].tool,
+        "reports": [report.to_json() for report in reports],
+        "refused": [{"chip": name, "error": str(error), "code": error.code} for name, error in refused],
+        "timing": {"wall_s": spent},
+    }
+    text = comparison_text(reports, lines)
+    if output is not None:
+        write_file(output, dump(made) if output.suffix == ".json" else text)
+    if as_json:
+        show_json(made)
+    else:
+        show(comparison_verdict(reports) if quiet else text)
+
+
+def price_all(
+    graph: Graph, chips: Sequence[Chip], dtype: str | None = None
+) -> tuple[list[Report], list[tuple[str, OnchipError]]]:
+    """Return the reports of the chips that can run the network, fastest first, and the errors of those that cannot."""
+    from onchip import pipeline
+
+    reports: list[Report] = []
+    refused: list[tuple[str, OnchipError]] = []
+    for chip in chips:
+        try:
+            reports.append(pipeline.estimate(graph, chip, dtype=dtype))
+        except OnchipError as error:
+            if error.exit_code not in (3, 4):
+                raise
+            refused.append((chip.name, error))
+    return sorted(reports, key=lambda report: (report.latency_s.value, report.chip.name)), refused

@@ -1,0 +1,1 @@
+"""Model -> Graph: torch modules, ONNX files, factories."""

@@ -1,0 +1,270 @@
+"""The ONNX operators that only arrange values: reshapes, slices, and arithmetic on shapes.
+
+In:       a node, through the walk.
+Out:      the values of its outputs, in order.
+Promises: the result of Shape is a vector of numbers and symbols; Gather, Slice, Concat, Unsqueeze, Squeeze and Cast
+          carry it on to Reshape, Expand and ConstantOfShape. No tensor is made for it.
+Does not: multiply symbols: a dimension that is a product of one is refused (OC1353).
+Sources:  https://onnx.ai/onnx/operators/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+from onnx import NodeProto, TensorProto
+
+from onchip.frontends.onnx.walk import DTYPES, FIX_BATCH, Dims, Fill, Known, Value, Walk
+from onchip.frontends.regroup import Grouped, regroup
+from onchip.ops.types import Dimension, Shape
+
+Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
+
+
+def _dims(walk: Walk, node: NodeProto, place: int) -> Shape:
+    """Read a vector of dimensions; known arrays are one, too."""
+    value = walk.value(node, place)
+    if isinstance(value, Known) and value.array.ndim <= 1:
+        return tuple(int(d) for d in value.array.reshape(-1))
+    if isinstance(value, Dims):
+        return value.dims
+    raise walk.refuse(node, "a shape that is computed from data", code="OC1353")
+
+
+def _settle(dims: Shape, *, is_scalar: bool, name: str) -> Value:
+    """Give numbers as an array, so that everything else can compute with them."""
+    if all(isinstance(d, int) for d in dims):
+        array = np.array(dims, np.int64)
+        return Known(array.reshape(()) if is_scalar else array, name)
+    return Dims(dims, is_scalar)
+
+
+def _shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value = walk.value(node, 0)
+    shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
+    a = walk.attributes(node)
+    return (_settle(shape[a.get("start", 0) : a.get("end")], is_scalar=False, name=node.output[0]),)
+
+
+def _identity(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    return (walk.value(node, 0),)
+
+
+def _dropout(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    if any(node.output[1:]):
+        raise walk.refuse(node, "with its mask as an output")
+    return (walk.value(node, 0),)
+
+
+def _cast(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value, wanted = walk.value(node, 0), int(walk.attributes(node)["to"])
+    if isinstance(value, Dims) and wanted in (TensorProto.INT64, TensorProto.INT32):
+        return (value,)
+    tensor = walk.tensor(node, 0)
+    if walk.canvas.dtype(tensor) != DTYPES.get(wanted):
+        raise walk.refuse(node, f"from {walk.canvas.dtype(tensor)} to {DTYPES.get(wanted, wanted)}")
+    return (tensor,)
+
+
+def _reshape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value, target = walk.value(node, 0), list(_dims(walk, node, 1))
+    if isinstance(value, Dims):
+        return (value,)
+    keeps_zero = bool(walk.attributes(node).get("allowzero", 0))
+    factors = _factors(walk, node)
+    wanted = [
+        None if d == -1 else factors[i] if d == 0 and i < len(factors) and not keeps_zero else (d,)
+        for i, d in enumerate(target)
+    ]
+    found = regroup(tuple(d for f in factors for d in f), wanted)
+    if found is None:
+        raise walk.refuse(node, f"{factors} to {target}", code="OC1353", limit=FIX_BATCH)
+    made, sizes = found
+    if isinstance(value, Fill):
+        return (Fill(value.value, made),)
+    tensor = value.tensor if isinstance(value, Grouped) else walk.tensor(node, 0)
+    tensor = walk.canvas.reshape(tensor, made, walk.name(node))
+    return (tensor if all(s == 1 for s in sizes) else Grouped(tensor, sizes),)
+
+
+def _factors(walk: Walk, node: NodeProto) -> list[Shape]:
+    """Give the factors of each logical dimension of the first input."""
+    value = walk.value(node, 0)
+    if isinstance(value, Grouped):
+        rest = iter(walk.canvas.shape(value.tensor))
+        return [tuple(next(rest) for _ in range(size)) for size in value.sizes]
+    shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
+    return [(d,) for d in shape]
+
+
+def _reshaped(walk: Walk, node: NodeProto, shape: Shape) -> tuple[Value, ...]:
+    value = walk.value(node, 0)
+    if isinstance(value, Fill):
+        return (Fill(value.value, shape),)
+    return (walk.canvas.reshape(walk.tensor(node, 0), shape, walk.name(node)),)
+
+
+def _flatten(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    shape = walk.canvas.shape(walk.tensor(node, 0))
+    axis = int(walk.attributes(node).get("axis", 1))
+    axis = axis if axis >= 0 else axis + len(shape)
+    return _reshaped(walk, node, (_product(walk, node, shape[:axis]), _product(walk, node, shape[axis:])))
+
+
+def _product(walk: Walk, node: NodeProto, dims: Shape) -> Dimension:
+    symbols = [d for d in dims if isinstance(d, str)]
+    size = prod(d for d in dims if isinstance(d, int))
+    if not symbols:
+        return size
+    if len(symbols) > 1 or size != 1:
+        raise walk.refuse(node, f"merges the dimensions {dims}", code="OC1353")
+    return symbols[0]
+
+
+def _unsqueeze(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value, axes = walk.value(node, 0), walk.integers(node, 1, "axes") or []
+    if isinstance(value, Dims):
+        return (Dims(value.dims),)
+    shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
+    rank = len(shape) + len(axes)
+    places = {a % rank for a in axes}
+    rest = iter(shape)
+    return _reshaped(walk, node, tuple(1 if i in places else next(rest) for i in range(rank)))
+
+
+def _squeeze(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value, axes = walk.value(node, 0), walk.integers(node, 1, "axes")
+    if isinstance(value, Dims):
+        return (Dims(value.dims, True),)
+    shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
+    places = {i for i, d in enumerate(shape) if d == 1} if axes is None else {a % len(shape) for a in axes}
+    return _reshaped(walk, node, tuple(d for i, d in enumerate(shape) if i not in places))
+
+
+def _transpose(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value = walk.value(node, 0)
+    if isinstance(value, Fill):
+        order = walk.attributes(node).get("perm") or range(len(value.shape))[::-1]
+        return (Fill(value.value, tuple(value.shape[p] for p in order)),)
+    x = walk.tensor(node, 0)
+    perm = walk.attributes(node).get("perm") or range(len(walk.canvas.shape(x)))[::-1]
+    return (walk.canvas.transpose(x, [int(p) for p in perm], walk.name(node)),)
+
+
+def _concat(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    values = [walk.value(node, i) for i in range(len(node.input))]
+    if any(isinstance(v, Dims) for v in values):
+        dims: list[Dimension] = []
+        for place in range(len(values)):
+            dims.extend(_dims(walk, node, place))
+        return (_settle(tuple(dims), is_scalar=False, name=node.output[0]),)
+    fills = [v for v in values if isinstance(v, Fill)]
+    if len(fills) == len(values) and len({f.value for f in fills}) == 1:
+        return (_concat_fills(walk, node, fills),)
+    parts = [walk.tensor(node, i) for i in range(len(values))]
+    axis = int(walk.attributes(node)["axis"]) % len(walk.canvas.shape(parts[0]))
+    return (walk.canvas.node("concat", parts, walk.name(node), axis=axis) if len(parts) > 1 else parts[0],)
+
+
+def _concat_fills(walk: Walk, node: NodeProto, fills: list[Fill]) -> Fill:
+    shape = list(fills[0].shape)
+    axis = int(walk.attributes(node)["axis"]) % len(shape)
+    sizes = [f.shape[axis] for f in fills]
+    if any(isinstance(s, str) for s in sizes) and len(sizes) > 1:
+        raise walk.refuse(node, "along a symbolic dimension", code="OC1353")
+    shape[axis] = sizes[0] if len(sizes) == 1 else sum(int(s) for s in sizes)
+    return Fill(fills[0].value, tuple(shape))
+
+
+def _slice_fill(walk: Walk, node: NodeProto, fill: Fill, bounds: list[tuple[int, int, int, int]]) -> Fill:
+    shape = list(fill.shape)
+    for start, stop, axis, step in bounds:
+        size = shape[axis]
+        if isinstance(size, str):
+            if start != 0 or step != 1 or stop < 2**31 - 1:
+                raise walk.refuse(node, f"slices the symbolic dimension '{size}'", code="OC1353")
+            continue
+        shape[axis] = len(range(*slice(start, stop, step).indices(size)))
+    return Fill(fill.value, tuple(shape))
+
+
+def _slice(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    """Bounds were attributes before opset 10."""
+    value = walk.value(node, 0)
+    starts, ends = walk.integers(node, 1, "starts") or [], walk.integers(node, 2, "ends") or []
+    axes = walk.integers(node, 3, "axes") or list(range(len(starts)))
+    steps = walk.integers(node, 4, "steps") or [1] * len(starts)
+    if isinstance(value, Dims):
+        return (_settle(value.dims[slice(starts[0], ends[0], steps[0])], is_scalar=False, name=node.output[0]),)
+    bounds = list(zip(starts, ends, axes, steps, strict=True))
+    if isinstance(value, Fill):
+        return (_slice_fill(walk, node, value, bounds),)
+    x = walk.tensor(node, 0)
+    name = walk.name(node)
+    for start, stop, axis, step in bounds:
+        x = walk.canvas.slice(x, name, axis=axis, start=start, stop=stop, step=step)
+    return (x,)
+
+
+def _split(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    """Sizes were an attribute before opset 13."""
+    x = walk.tensor(node, 0)
+    axis = int(walk.attributes(node).get("axis", 0)) % len(walk.canvas.shape(x))
+    whole = walk.canvas.shape(x)[axis]
+    if isinstance(whole, str):
+        raise walk.refuse(node, f"splits the symbolic dimension '{whole}'", code="OC1353")
+    part = -(-whole // len(node.output))
+    sizes = walk.integers(node, 1, "split") or [min(part, whole - at) for at in range(0, whole, part)]
+    ends = [int(e) for e in np.cumsum(sizes)]
+    name = walk.name(node)
+    return tuple(walk.canvas.slice(x, name, axis=axis, start=e - s, stop=e) for s, e in zip(sizes, ends, strict=True))
+
+
+def _gather(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    """Take a table's rows, one index of an axis, or a dimension out of a shape."""
+    value, indices = walk.value(node, 0), walk.value(node, 1)
+    axis = int(walk.attributes(node).get("axis", 0))
+    if isinstance(value, Dims) and isinstance(indices, Known):
+        picked = tuple(value.dims[int(i)] for i in indices.array.reshape(-1))
+        return (_settle(picked, is_scalar=indices.array.ndim == 0, name=node.output[0]),)
+    x = walk.tensor(node, 0)
+    if isinstance(indices, Known) and indices.array.size == 1:
+        at = int(indices.array.reshape(-1)[0])
+        if indices.array.ndim == 0:
+            return (walk.canvas.select(x, walk.name(node), axis=axis, index=at),)
+    rank = len(walk.canvas.shape(x))
+    if axis % rank != 0:
+        raise walk.refuse(node, f"along axis {axis}", limit="Only rows of a table, or one index, are gathered")
+    return (walk.canvas.node("gather", (x, walk.tensor(node, 1)), walk.name(node)),)
+
+
+def _constant_of_shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    from onnx import numpy_helper
+
+    given = walk.attributes(node).get("value")
+    value = np.zeros(1, np.float32) if given is None else numpy_helper.to_array(given)
+    shape = _dims(walk, node, 0)
+    if all(isinstance(d, int) for d in shape):
+        return (Known(np.full([int(d) for d in shape], value.reshape(-1)[0]), node.output[0]),)
+    return (Fill(float(value.reshape(-1)[0]), shape),)
+
+
+def _expand(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    value, wanted = walk.value(node, 0), _dims(walk, node, 1)
+    if isinstance(value, Known) and value.array.size == 1:
+        return (Fill(float(value.array.reshape(-1)[0]), wanted),)
+    x = walk.tensor(node, 0)
+    shape = walk.canvas.shape(x)
+    aligned = (1,) * (len(shape) - len(wanted)) + wanted
+    if len(shape) == len(aligned) and all(w in (1, d) for w, d in zip(aligned, shape, strict=True)):
+        return (x,)
+    raise walk.refuse(node, f"{shape} to {wanted}", limit="Only an Expand that changes nothing is read")
+
+
+ARRANGING: dict[str, Rule] = {
+    "Shape": _shape, "Identity": _identity, "Dropout": _dropout, "Cast": _cast, "Reshape": _reshape,
+    "Flatten": _flatten, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze, "Transpose": _transpose, "Concat": _concat,
+    "Slice": _slice, "Split": _split, "Gather": _gather, "ConstantOfShape": _constant_of_shape, "Expand": _expand,
+}  # fmt: skip

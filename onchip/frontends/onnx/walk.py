@@ -1,0 +1,258 @@
+"""The walk over an ONNX graph: what each value is, and what each node is called.
+
+In:       a checked GraphProto without local functions.
+Out:      a Graph, through the table of operators (ops.py) and the canvas.
+Promises: a value is a tensor of the canvas, an array that is known, a vector of dimensions (the result of Shape, with
+          symbols in it), or one number over such a shape. A node whose inputs are all known is computed by
+          onnx.reference. Only what the outputs need is written.
+          Names: the module path that torch's exporter records, else the node's own name, else its output's.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from onchip.errors import BadFile, NotSupported
+from onchip.frontends.canvas import Canvas
+from onchip.frontends.regroup import Grouped
+from onchip.ir.graph import Graph
+from onchip.ops.types import Array, Dimension, Shape
+
+DTYPES: dict[int, str] = {
+    TensorProto.FLOAT: "f32", TensorProto.DOUBLE: "f32", TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16",
+    TensorProto.INT64: "i64", TensorProto.INT32: "i32", TensorProto.INT16: "i16", TensorProto.INT8: "i8",
+    TensorProto.UINT8: "u8", TensorProto.BOOL: "bool",
+}  # fmt: skip
+SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+FIX_BATCH = "With a number for the batch it can be read: read(path, batch=1)"
+# what stands beside a module's own operator
+ARRANGE = frozenset(
+    ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Slice", "Concat", "Gather", "Shape", "Split", "Cast")
+)
+# modules of torch that are more than one operator
+COMPOSITE = tuple(f"torch.nn.modules.{m}" for m in ("activation.MultiheadAttention", "transformer", "container"))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An array that is known, with the name of the initializer that it is or comes from."""
+
+    array: Array
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dims:
+    """A vector of dimensions, some of them symbols; `is_scalar` for one dimension taken out of it."""
+
+    dims: Shape
+    is_scalar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One number over a shape with symbols."""
+
+    value: float
+    shape: Shape
+
+
+Value = str | Known | Dims | Fill | Grouped | None
+
+
+class Walk:
+    """One walk; `graph()` gives the result."""
+
+    def __init__(self, graph: GraphProto, *, name: str, where: str, opset: int, batch: int | None) -> None:
+        self.source = graph
+        self.canvas = Canvas(name)
+        self.where = where
+        self.opset = opset
+        self.batch = batch
+        self.values: dict[str, Value] = {"": None}
+        self.symbols: dict[str, str] = {}
+
+    def graph(self) -> Graph:
+        """Write every node that the outputs need."""
+        from onchip.frontends.onnx.ops import write
+
+        for tensor in self.source.initializer:
+            self.values[tensor.name] = Known(_array(tensor), tensor.name)
+        inputs = [self._read_input(i) for i in self.source.input if i.name not in self.values]
+        needed = self._needed()
+        for node in self.source.node:
+            if node.op_type == "Constant" and not node.domain:
+                self.values[node.output[0]] = Known(self._constant(node), node.output[0])
+            elif not needed.isdisjoint(node.output):
+                made = self._known(node) or write(self, node)
+                self.values.update(zip(node.output, made, strict=False))
+        outputs = [self._output(o.name) for o in self.source.output]
+        return self.canvas.finish(outputs, inputs)
+
+    def refuse(self, node: NodeProto, fact: str, *, code: str = "OC1351", limit: str = "") -> NotSupported:
+        """Make the error that names this node."""
+        return NotSupported(
+            code, f"{self.where}: {node.name or node.output[0]}", f"{node.op_type}: {fact}", limit=limit
+        )
+
+    def _read_input(self, info: ValueInfoProto) -> str:
+        kind = info.type.tensor_type
+        if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
+            raise NotSupported("OC1353", f"{self.where}: {info.name}", "an input without a known number of dimensions")
+        if kind.elem_type not in DTYPES:
+            raise NotSupported("OC1351", f"{self.where}: {info.name}", f"an input of element type {kind.elem_type}")
+        shape: list[Dimension] = []
+        for axis, dim in enumerate(kind.shape.dim):
+            if dim.HasField("dim_value"):
+                shape.append(int(dim.dim_value))
+                continue
+            given = dim.dim_param or f"{info.name}_{axis}"
+            is_batch = axis == 0 and ("batch" not in self.symbols.values() or not dim.dim_param)
+            symbol = self.symbols.setdefault(given, "batch" if is_batch else _symbol(given))
+            shape.append(self.batch if symbol == "batch" and self.batch is not None else symbol)
+        if any(isinstance(d, int) and d < 1 for d in shape):
+            raise BadFile("OC1251", f"{self.where}: {info.name}", f"an input of shape {shape}")
+        own = self.canvas.input(info.name, tuple(shape), DTYPES[kind.elem_type])
+        self.values[info.name] = own
+        return own
+
+    def _needed(self) -> set[str]:
+        needed = {o.name for o in self.source.output}
+        for node in reversed(self.source.node):
+            if not needed.isdisjoint(node.output):
+                needed.update(node.input)
+        return needed
+
+    def _output(self, name: str) -> str:
+        """Give an output the model's own name."""
+        value = self.values.get(name)
+        if isinstance(value, Known):
+            value = self.canvas.constant(f"{value.name}.value", value.array)
+        if not isinstance(value, str):
+            raise NotSupported("OC1353", f"{self.where}: {name}", "an output that is a shape, not a tensor")
+        return value if value == name else self.canvas.node("identity", (value,), name)
+
+    def name(self, node: NodeProto) -> str:
+        """Call a node as the module that has its weight, else as its module and operator, else as itself."""
+        for place in (1, 0):
+            value = self.value(node, place)
+            if isinstance(value, Known) and value.name.endswith(".weight"):
+                return value.name.removesuffix(".weight")
+        recorded = {e.key: _texts(e.value) for e in node.metadata_props if e.key in (SCOPES, CLASSES)}
+        scopes, classes = recorded.get(SCOPES, []), recorded.get(CLASSES, [])
+        if not scopes:
+            return node.name.lstrip("/") or node.output[0]
+        path, kind = scopes[-2] if len(scopes) > 1 else "", classes[-2] if len(classes) > 1 else ""
+        is_own = kind.startswith("torch.nn.modules.") and not kind.startswith(COMPOSITE)
+        if path and is_own and node.op_type not in ARRANGE:
+            return path
+        return f"{path}.{node.op_type.lower()}" if path else scopes[-1]
+
+    def attributes(self, node: NodeProto) -> Mapping[str, Any]:
+        """Read a node's attributes as Python values."""
+        return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+    def value(self, node: NodeProto, place: int) -> Value:
+        """Give the value of an input; None where it is absent."""
+        return self.values[node.input[place]] if place < len(node.input) else None
+
+    def tensor(self, node: NodeProto, place: int) -> str:
+        """Give the tensor of the canvas that holds an input; "" where it is absent."""
+        value = self.value(node, place)
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Known):
+            return self.canvas.constant(value.name, _narrow(value.array))
+        if isinstance(value, Fill):
+            return self.canvas.constant(f"{self.canvas.free(node.name)}.fill", np.array(value.value, np.float32))
+        if isinstance(value, Grouped):
+            raise self.refuse(node, "takes a merged dimension that has no number", code="OC1353", limit=FIX_BATCH)
+        raise self.refuse(node, "takes a shape as a tensor", code="OC1353")
+
+    def known(self, node: NodeProto, place: int, what: str) -> Array | None:
+        """Give an input that has to be known; None where it is absent."""
+        value = self.value(node, place)
+        if value is None or isinstance(value, Known):
+            return None if value is None else _narrow(value.array)
+        raise self.refuse(node, f"its {what} is not a constant", limit="Weights have to be constants")
+
+    def integers(self, node: NodeProto, place: int, key: str) -> list[int] | None:
+        """Read integers that stand in an attribute in older opsets and in an input in newer ones."""
+        found = self.attributes(node).get(key)
+        if found is not None:
+            return [int(v) for v in found]
+        value = self.value(node, place)
+        if value is None:
+            return None
+        if not isinstance(value, Known):
+            raise self.refuse(node, f"its {key} are not constant", code="OC1353")
+        return [int(v) for v in value.array.reshape(-1)]
+
+    def _constant(self, node: NodeProto) -> Array:
+        attribute = node.attribute[0]
+        value: Any = helper.get_attribute_value(attribute)
+        if attribute.name == "value":
+            return _array(value)
+        if attribute.name in ("value_float", "value_floats"):
+            return np.array(value, np.float32)
+        if attribute.name in ("value_int", "value_ints"):
+            return np.array(value, np.int64)
+        raise self.refuse(node, f"a constant as {attribute.name}")
+
+    def _known(self, node: NodeProto) -> tuple[Value, ...] | None:
+        """Compute a node whose inputs are all known."""
+        values = [self.values.get(i) for i in node.input if i]
+        known = [v for v in values if isinstance(v, Known)]
+        if not known or len(known) != len(values) or node.op_type == "ConstantOfShape":
+            return None
+        from onnx.reference import ReferenceEvaluator
+
+        feeds = {i: v.array for i in node.input if isinstance(v := self.values.get(i), Known)}
+        inputs = [onnx.ValueInfoProto(name=i) for i in dict.fromkeys(node.input) if i]
+        outputs = [onnx.ValueInfoProto(name=o) for o in node.output if o]
+        graph = GraphProto(name="constant", node=[node], input=inputs, output=outputs)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        try:
+            made = cast("list[Array]", ReferenceEvaluator(model).run(None, feeds))
+        except Exception as error:
+            raise self.refuse(
+                node, f"cannot be computed from constants: {' '.join(str(error).split())[:120]}"
+            ) from error
+        present = iter(made)
+        label = known[0].name
+        return tuple(Known(np.asarray(next(present)), f"{label}.{o}") if o else None for o in node.output)
+
+
+def _texts(literal: str) -> list[str]:
+    """Read a list of texts that the exporter wrote as a Python literal; anything else counts as nothing."""
+    try:
+        found: Any = ast.literal_eval(literal)
+    except (ValueError, SyntaxError):
+        return []
+    return [str(t) for t in cast("list[Any]", found)] if isinstance(found, list) else []
+
+
+def _array(tensor: TensorProto) -> Array:
+    return numpy_helper.to_array(tensor)
+
+
+def _narrow(array: Array) -> Array:
+    """Floats become float32: half and double weights are stored forms of one network."""
+    if array.dtype.kind in "iub" or array.dtype == np.float32:
+        return array
+    return array.astype(np.float32)
+
+
+def _symbol(name: str) -> str:
+    """Make a name of a dimension that our text form can hold."""
+    cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
+    return cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"n_{cleaned}"

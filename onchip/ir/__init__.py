@@ -1,0 +1,1 @@
+"""The nouns that the rooms exchange: Graph, Plan, Program, Trace, Report."""

@@ -1,0 +1,195 @@
+"""The plan: fused groups of nodes, the tiles that each is computed in, and where every tensor and buffer lies.
+
+In: the planner's choices. Out: a frozen noun that the lowering turns into instructions without deciding anything.
+The constructor refuses tiles that leave an output out or compute it twice, buffers that do not fit their memory, and
+buffers that overlap. Sizes are elements in `Shape` and `Mapping`, bytes in `Buffer`, words (32 bit) in the accumulator.
+
+A kernel's output is a grid [B, P, Q, N] (batch, rows, columns, channels); a matrix product is the grid [1, M, 1, N].
+A tile is tb x tp x tq x tn of it; tc input channels are summed at a time. Cores stand in a grid of `rows_cores` x
+`channel_cores`: the first share out the tiles along b or p, the second those along n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onchip.chip import Chip
+from onchip.errors import DoesNotFit, InternalError
+from onchip.ir.graph import Graph
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides a kernel's mapping; kernels of equal shape get equal mappings.
+
+    `window` is (R, S), the taps over the source [B, H, W, C]; `passes` are the vector cycles per lane and row of output,
+    `scratch` the extra accumulator words and `side_bytes` the bytes of other inputs per output element; `table_bytes`
+    stay in local memory for the whole kernel; `pool` divides the stored rows and columns.
+    """
+
+    kind: str  # matmul, vector, attention, lstm
+    dtype: str
+    element_bytes: int
+    grid: tuple[int, int, int, int]
+    source: tuple[int, int, int, int]
+    window: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    passes: int = 1
+    scratch: int = 0
+    side_bytes: int = 0
+    side_inputs: int = 0
+    table_bytes: int = 0
+    pool: tuple[int, int] = (1, 1)
+    whole_lanes: bool = False
+    parameters_per_lane: bool = True
+    loads_source: bool = True
+    extra: tuple[
+        int, ...
+    ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the kernel's matrix part (0 for vector kernels)."""
+        if self.kind != "matmul":
+            return 0
+        b, p, q, n = self.grid
+        return b * p * q * n * self.window[0] * self.window[1] * self.source[3]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Tile sizes, loop order, cores and buffering of one kernel, and the cycles that ranked it."""
+
+    tb: int
+    tp: int
+    tq: int
+    tn: int
+    tc: int
+    channels_outer: bool = True
+    rows_cores: int = 1
+    channel_cores: int = 1
+    core_axis: str = "p"
+    slots: int = 2
+    predicted_cycles: int = 0
+
+    def counts(self, shape: Shape) -> dict[str, int]:
+        """Return the iterations of each tile loop of one core."""
+        b, p, q, n = shape.grid
+        counts = {"b": ceil_div(b, self.tb), "p": ceil_div(p, self.tp), "q": ceil_div(q, self.tq)}
+        counts |= {"n": ceil_div(ceil_div(n, self.tn), self.channel_cores), "k": ceil_div(shape.source[3], self.tc)}
+        counts[self.core_axis] = ceil_div(counts[self.core_axis], self.rows_cores)
+        return counts
+
+    def __str__(self) -> str:
+        order = "n b p q k" if self.channels_outer else "b p q n k"
+        cores = f" cores {self.rows_cores}x{self.channel_cores} over {self.core_axis},n" if self.cores > 1 else ""
+        return f"tile {self.tb}x{self.tp}x{self.tq}x{self.tn} k {self.tc} order {order} slots {self.slots}{cores}"
+
+    @property
+    def cores(self) -> int:
+        return self.rows_cores * self.channel_cores
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A named piece of a core's local memory (bytes) or accumulator (words); slot s starts at address + s * size."""
+
+    name: str
+    memory: str  # local, accumulator
+    address: int
+    size: int
+    slots: int
+
+    @property
+    def end(self) -> int:
+        return self.address + self.size * self.slots
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A fused group: its nodes in order, the tensors it reads and writes in far memory, shape, mapping and buffers."""
+
+    name: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    output: str
+    shape: Shape
+    mapping: Mapping
+    buffers: tuple[Buffer, ...]
+
+    def __post_init__(self) -> None:
+        b, p, q, n = self.shape.grid
+        m = self.mapping
+        if min(m.tb, m.tp, m.tq, m.tn, m.tc) < 1 or m.tb > b or m.tp > p or m.tq > q or m.tn > n:
+            raise InternalError("OC9020", self.name, f"tile {m} does not lie in the grid {b}x{p}x{q}x{n}")
+        if m.core_axis not in ("b", "p"):
+            raise InternalError("OC9021", self.name, f"cores cannot share the {m.core_axis} axis")
+        ph, pw = self.shape.pool
+        if m.tp % ph or (m.tq % pw and m.tq != q):
+            raise InternalError("OC9022", self.name, f"tile {m} cuts pooling windows {ph}x{pw}")
+
+    def buffer(self, name: str) -> Buffer:
+        return next(b for b in self.buffers if b.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor in far memory: `size` bytes at `address`; tensors that only rename another one share its place."""
+
+    tensor: str
+    address: int
+    size: int
+    kind: str  # input, output, constant, intermediate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Kernels in order of execution and the places of the tensors in far memory."""
+
+    graph: Graph
+    chip: Chip
+    dtype: str
+    kernels: tuple[Kernel, ...]
+    places: tuple[Place, ...]
+    host_before: tuple[str, ...] = ()
+    host_after: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kernel in self.kernels:
+            check_buffers(kernel.name, kernel.buffers, self.chip)
+        ends = max((p.address + p.size for p in self.places), default=0)
+        if ends > self.chip.dram.size_bytes:
+            limit = f"chip '{self.chip.name}' has {self.chip.dram.size_bytes} bytes of DRAM"
+            raise DoesNotFit(
+                "OC2001", self.graph.name, f"tensors need {ends} bytes", limit=limit, next="Try a smaller batch"
+            )
+
+    def place(self, tensor: str) -> Place:
+        return next(p for p in self.places if p.tensor == tensor)
+
+    def __str__(self) -> str:
+        lines = [f"plan {self.graph.name} chip {self.chip.name} {self.dtype}"]
+        for k in self.kernels:
+            lines.append(f"kernel {k.name} {k.shape.kind} grid {'x'.join(map(str, k.shape.grid))}: {k.mapping}")
+            lines.append(f"  nodes {', '.join(k.nodes)}")
+            lines += [f"  {b.memory} {b.name} at {b.address}, {b.slots} x {b.size}" for b in k.buffers]
+        lines += [f"place {p.tensor} {p.kind} at {p.address}, {p.size} bytes" for p in self.places]
+        return "\n".join(lines) + "\n"
+
+
+def check_buffers(where: str, buffers: tuple[Buffer, ...], chip: Chip) -> None:
+    """Refuse buffers that leave their memory or overlap: all of a kernel's buffers live as long as the kernel."""
+    sizes = {"local": chip.local.size_bytes, "accumulator": chip.local.accumulator_bytes // 4}
+    for memory, size in sizes.items():
+        own = sorted((b for b in buffers if b.memory == memory), key=lambda b: (b.address, b.name))
+        for before, after in zip(own, own[1:], strict=False):
+            if before.end > after.address:
+                raise InternalError("OC9023", where, f"buffers {before.name} and {after.name} overlap")
+        if own and own[-1].end > size:
+            raise DoesNotFit("OC2103", where, f"buffers end at {own[-1].end}", limit=f"{memory} ends at {size}")

@@ -1,0 +1,205 @@
+"""The shape of an instruction: its fields, its record in an array, its bits and its text.
+
+In: field values by name. Out: the same instruction as a row of a structured array (the hot form), as 128-bit words
+(the binary) and as one line of assembler text. Everything is derived from the field table of the instruction's class,
+so a new field needs one entry and nothing else.
+
+An *affine* operand is an address, a coordinate or a remaining extent that changes with the loops around it:
+
+    value = base + sum(stride[l] * index[l]) + sum(core[d] * core_index[d]) + slot * parity(toggle, index)
+
+where `parity` is the exclusive or of the lowest bits of the loop indices named by the mask `toggle`: double buffering
+without a counter. Three adders and one exclusive-or gate per level in hardware.
+
+Words: the first word of an instruction holds opcode, wait mask, signal mask and sub-operation; fields that are zero take
+no bits. One word is 128 bits; the words after the first are CFG words, which load an operand of the instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVELS = 4  # depth of the loop stack of a stream (RTL: four counters per stream)
+CORE_AXES = 2  # a core is named by its place in a two-dimensional grid of cores
+INTEGERS = 24  # plain fields in a record
+AFFINES = 8  # affine operands in a record
+AFFINE_PARTS = 1 + LEVELS + CORE_AXES + 2  # base, strides, core strides, toggle mask, slot
+STREAMS = ("LOAD", "MATRIX", "VECTOR", "STORE")
+LOAD, MATRIX, VECTOR, STORE = range(4)
+FIELD_BITS = 40  # signed; addresses up to 512 GiB
+WORD_BITS = 128
+HEADER_BITS = 4 + 8 + 8 + 8 + 32 + 8  # op, wait, signal, sub, mask of present integers (24 + 8 spare), mask of affines
+FIELDS_PER_WORD = 3  # 3 * 40 bits and an 8-bit CFG tag
+RECORD = np.dtype(
+    [
+        ("op", np.uint8),
+        ("wait", np.uint8),
+        ("signal", np.uint8),
+        ("sub", np.uint8),
+        ("integers", np.int64, (INTEGERS,)),
+        ("affines", np.int64, (AFFINES, AFFINE_PARTS)),
+    ]
+)
+
+Record = NDArray[np.void]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """An operand that follows the loops: see the module docstring for its value."""
+
+    base: int = 0
+    strides: tuple[int, int, int, int] = (0, 0, 0, 0)
+    cores: tuple[int, int] = (0, 0)
+    toggle: int = 0
+    slot: int = 0
+
+    def row(self) -> tuple[int, ...]:
+        return (self.base, *self.strides, *self.cores, self.toggle, self.slot)
+
+    def at(self, indices: tuple[int, ...], core: tuple[int, int] = (0, 0)) -> int:
+        """Return the value for loop indices (outermost first, missing ones are 0)."""
+        value = self.base + self.cores[0] * core[0] + self.cores[1] * core[1]
+        parity = 0
+        for level, index in enumerate(indices):
+            value += self.strides[level] * index
+            parity ^= index & (self.toggle >> level) & 1
+        return value + self.slot * parity
+
+    def plus(self, offset: int) -> Affine:
+        return Affine(self.base + offset, self.strides, self.cores, self.toggle, self.slot)
+
+    def __str__(self) -> str:
+        text = str(self.base)
+        for level, stride in enumerate(self.strides):
+            text += f"{stride:+d}*i{level}" if stride else ""
+        for axis, stride in enumerate(self.cores):
+            text += f"{stride:+d}*c{axis}" if stride else ""
+        return text + (f"{self.slot:+d}^{self.toggle}" if self.slot else "")
+
+
+def pack(rows: Sequence[tuple[tuple[int, int, int, int], Sequence[int], Sequence[Affine]]]) -> Record:
+    """Return records from (op, wait, signal, sub), plain fields and affine operands of each, in one go."""
+    out = np.zeros(len(rows), RECORD)
+    if not rows:
+        return out
+    heads = np.array([head for head, _, _ in rows], np.uint8)
+    for i, name in enumerate(("op", "wait", "signal", "sub")):
+        out[name] = heads[:, i]
+    blank, nothing = (0,) * INTEGERS, Affine().row() * AFFINES
+    out["integers"] = np.array([(*plain, *blank[len(plain) :]) for _, plain, _ in rows], np.int64)
+    flat = [(*(v for a in affines for v in a.row()), *nothing[AFFINE_PARTS * len(affines) :]) for _, _, affines in rows]
+    out["affines"] = np.array(flat, np.int64).reshape(-1, AFFINES, AFFINE_PARTS)
+    return out
+
+
+def affine_from_row(row: Any) -> Affine:
+    parts = [int(v) for v in row]
+    return Affine(parts[0], (parts[1], parts[2], parts[3], parts[4]), (parts[5], parts[6]), parts[7], parts[8])
+
+
+def parse_affine(text: str) -> Affine:
+    """Read what `str(Affine)` printed. Raises ValueError."""
+    base, strides, cores, toggle, slot = 0, [0] * LEVELS, [0] * CORE_AXES, 0, 0
+    for number, term in enumerate(_terms(text)):
+        if "*i" in term:
+            value, level = term.split("*i")
+            strides[int(level)] = int(value)
+        elif "*c" in term:
+            value, axis = term.split("*c")
+            cores[int(axis)] = int(value)
+        elif "^" in term:
+            value, mask = term.split("^")
+            slot, toggle = int(value), int(mask)
+        elif number == 0:
+            base = int(term)
+        else:
+            raise ValueError(f"not an operand: {text!r}")
+    return Affine(base, (strides[0], strides[1], strides[2], strides[3]), (cores[0], cores[1]), toggle, slot)
+
+
+def _terms(text: str) -> Iterator[str]:
+    start = 0
+    for i in range(1, len(text)):
+        if text[i] in "+-":
+            yield text[start:i]
+            start = i
+    yield text[start:]
+
+
+def encode_record(record: Any) -> list[int]:
+    """Return the 128-bit words of one record: header first, then only the fields that are not zero, three to a word."""
+    integers = [int(v) for v in record["integers"]]
+    affines = [[int(v) for v in row] for row in record["affines"]]
+    present = sum(1 << i for i, v in enumerate(integers) if v)
+    used = sum(1 << i for i, row in enumerate(affines) if any(row))
+    header = int(record["op"]) | int(record["wait"]) << 4 | int(record["signal"]) << 12 | int(record["sub"]) << 20
+    header |= present << 28 | used << 60
+    fields = [v for v in integers if v]
+    for row in affines:
+        if any(row):
+            mask = sum(1 << i for i, v in enumerate(row) if v)
+            fields += [mask, *(v for v in row if v)]
+    words = [header]
+    for i in range(0, len(fields), FIELDS_PER_WORD):
+        word = CFG_TAG
+        for j, value in enumerate(fields[i : i + FIELDS_PER_WORD]):
+            word |= _to_bits(value) << (8 + FIELD_BITS * j)
+        words.append(word)
+    return words
+
+
+def word_counts(records: Record) -> NDArray[np.int64]:
+    """Return how many words each record takes, without building them: the cycles its issue needs."""
+    fields = np.count_nonzero(records["integers"], axis=1).astype(np.int64)
+    parts = np.count_nonzero(records["affines"], axis=2)
+    fields += parts.sum(axis=1) + np.count_nonzero(parts, axis=1)
+    return 1 + -(-fields // FIELDS_PER_WORD)
+
+
+CFG_TAG = 0xF  # opcode of CFG, in the low four bits of a word that loads operands
+
+
+def decode_record(words: list[int], at: int, record: Any) -> int:
+    """Fill `record` from the words that start at `at`; return where the next instruction starts. Raises ValueError."""
+    header = words[at]
+    record["op"], record["wait"] = header & 0xF, header >> 4 & 0xFF
+    record["signal"], record["sub"] = header >> 12 & 0xFF, header >> 20 & 0xFF
+    present, used = header >> 28 & 0xFFFFFFFF, header >> 60 & 0xFF
+    fields = _fields(words, at + 1)
+    for i in range(INTEGERS):
+        if present >> i & 1:
+            record["integers"][i] = next(fields)
+    for i in range(AFFINES):
+        if used >> i & 1:
+            mask = next(fields)
+            for part in range(AFFINE_PARTS):
+                if mask >> part & 1:
+                    record["affines"][i][part] = next(fields)
+    n_fields = int(np.count_nonzero(record["integers"]))
+    n_fields += sum(1 + int(np.count_nonzero(row)) for row in record["affines"] if np.any(row))
+    return at + 1 + -(-n_fields // FIELDS_PER_WORD)
+
+
+def _fields(words: list[int], at: int) -> Iterator[int]:
+    while at < len(words):
+        if words[at] & 0xF != CFG_TAG:
+            raise ValueError(f"word {at}: expected a CFG word")
+        for j in range(FIELDS_PER_WORD):
+            yield _from_bits(words[at] >> (8 + FIELD_BITS * j) & ((1 << FIELD_BITS) - 1))
+        at += 1
+
+
+def _to_bits(value: int) -> int:
+    if not -(1 << (FIELD_BITS - 1)) <= value < 1 << (FIELD_BITS - 1):
+        raise ValueError(f"{value} does not fit {FIELD_BITS} bits")
+    return value & ((1 << FIELD_BITS) - 1)
+
+
+def _from_bits(bits: int) -> int:
+    return bits - (1 << FIELD_BITS) if bits >> (FIELD_BITS - 1) else bits

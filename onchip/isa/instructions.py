@@ -1,0 +1,305 @@
+"""The instructions: one class each, with its fields, its meaning and its doc in one place.
+
+In: field values. Out: a frozen instruction that can be run on a `Memory` (its definition), written as a record, as words
+and as assembler text. Durations are in `timing.py`, words and records in `fields.py`, both derived from the tables here.
+
+Every instruction may *wait* (it starts when every semaphore in the mask is above zero, and takes one from each) and
+*signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters; an extent
+that runs past its tensor is clipped: min(size, remaining), and the instruction does nothing where that is not positive.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onchip.isa.fields import LOAD, MATRIX, STORE, VECTOR, Affine, affine_from_row, pack, parse_affine
+from onchip.isa.memory import Memory
+
+Indices = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What all instructions share. `wait` and `signal` are masks over the eight semaphores; `sub` selects the variant."""
+
+    OP: ClassVar[int] = 0
+    NAME: ClassVar[str] = ""
+    QUEUES: ClassVar[tuple[int, ...]] = ()
+    wait: int = 0
+    signal: int = 0
+    sub: int = 0
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        """Do what the instruction means; `at` holds the indices of the loops around it, outermost first."""
+
+    def parts(self) -> tuple[tuple[int, int, int, int], tuple[int, ...], tuple[Affine, ...]]:
+        """Return (op, wait, signal, sub), the plain fields and the affine operands, in the order of the record."""
+        integers, affines = operand_names(type(self))
+        head = (self.OP, self.wait, self.signal, self.sub)
+        return head, tuple(getattr(self, n) for n in integers), tuple(getattr(self, n) for n in affines)
+
+    def record(self) -> Any:
+        """Return the instruction as one record of the hot form."""
+        return pack([self.parts()])[0]
+
+    def __str__(self) -> str:
+        parts = [self.NAME]
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                parts.append(f"{f.name}={value}")
+        return " ".join(parts)
+
+
+@functools.cache
+def operand_names(kind: type[Instruction]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of a class's plain and affine fields, in the order of the record."""
+    own = [f for f in fields(kind) if f.name not in ("wait", "signal", "sub")]
+    return (
+        tuple(f.name for f in own if not isinstance(f.default, Affine)),
+        tuple(f.name for f in own if isinstance(f.default, Affine)),
+    )
+
+
+ZERO = Affine()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(Instruction):
+    """A box of at most four dimensions between a tensor in far memory and local memory; the innermost is contiguous.
+
+    Element (i0, i1, i2, i3) of the box has tensor coordinates c0+i0 .. c3+i3 and far address
+    far + (c0+i0)*far0 + (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3), and local address near + i0*near0 + i1*near1 + i2*near2 + i3.
+    Coordinates outside 0..limit-1 are outside the tensor: LD writes `fill` there, ST leaves them. All counts in bytes
+    along the innermost dimension. `level` 0 is DRAM, 1 the shared memory; `sharers` cores of a wave load the same box, so
+    that each pays 1/sharers of it at DRAM. LD with sub=1 gathers: row i2 comes from the row whose number stands as a
+    32-bit word at far address `index` + 4*(c2+i2), counted from `far` in steps of far2.
+    """
+
+    box0: int = 1
+    box1: int = 1
+    box2: int = 1
+    box3: int = 0
+    limit0: int = 1
+    limit1: int = 1
+    limit2: int = 1
+    limit3: int = 0
+    far0: int = 0
+    far1: int = 0
+    far2: int = 0
+    near0: int = 0
+    near1: int = 0
+    near2: int = 0
+    fill: int = 0
+    level: int = 0
+    sharers: int = 1
+    far: Affine = ZERO
+    near: Affine = ZERO
+    c0: Affine = ZERO
+    c1: Affine = ZERO
+    c2: Affine = ZERO
+    c3: Affine = ZERO
+    index: Affine = ZERO
+
+    def rows(self, memory: Memory, at: Indices) -> list[tuple[int | None, int, int, int]]:
+        """Return (far address or None, local address, first byte, end byte) for each row of the box."""
+        far, near = self.far.at(at, memory.core), self.near.at(at, memory.core)
+        start = [c.at(at, memory.core) for c in (self.c0, self.c1, self.c2, self.c3)]
+        low, high = max(0, -start[3]), min(self.box3, self.limit3 - start[3])
+        found: list[tuple[int | None, int, int, int]] = []
+        for i in np.ndindex(self.box0, self.box1, self.box2):
+            place = [start[d] + i[d] for d in range(3)]
+            inside = all(
+                0 <= p < limit for p, limit in zip(place, (self.limit0, self.limit1, self.limit2), strict=True)
+            )
+            local = near + i[0] * self.near0 + i[1] * self.near1 + i[2] * self.near2
+            row = self.gathered(memory, at, place[2]) if self.sub == 1 and inside else place[2]
+            address = far + place[0] * self.far0 + place[1] * self.far1 + row * self.far2 + start[3]
+            found.append((address if inside else None, local, low, max(low, high)))
+        return found
+
+    def gathered(self, memory: Memory, at: Indices, row: int) -> int:
+        address = self.index.at(at, memory.core) + 4 * row
+        return int(memory.dram[address : address + 4].view(np.int32)[0])
+
+
+class LD(Transfer):
+    __doc__ = f"Load. {Transfer.__doc__}"
+    __slots__ = ()
+    OP, NAME, QUEUES = 1, "LD", (LOAD,)
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        for address, local, low, high in self.rows(memory, at):
+            memory.local[local : local + self.box3] = np.uint8(self.fill & 0xFF)
+            if address is not None:
+                memory.local[local + low : local + high] = memory.dram[address + low : address + high]
+
+
+class ST(Transfer):
+    __doc__ = f"Store. {Transfer.__doc__}"
+    __slots__ = ()
+    OP, NAME, QUEUES = 2, "ST", (STORE,)
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        for address, local, low, high in self.rows(memory, at):
+            if address is not None:
+                memory.dram[address + low : address + high] = memory.local[local + low : local + high]
+
+
+def extent(size: int, remaining: Affine, at: Indices, core: tuple[int, int]) -> int:
+    """Return min(size, remaining), at least 0; a remaining operand of zero means that nothing is clipped."""
+    return size if remaining == ZERO else max(0, min(size, remaining.at(at, core)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WLD(Instruction):
+    """Weight load: bring k x n weights from local memory to the shadow registers of the matrix unit.
+
+    Element (i, j) stands at source + i*pitch + j bytes (sub=1, transposed: source + j*pitch + i). `type` is the
+    element's type; rows and columns of the array beyond k and n hold zero.
+    """
+
+    OP, NAME, QUEUES = 3, "WLD", (MATRIX,)
+    k: int = 0
+    n: int = 0
+    pitch: int = 0
+    type: int = 0
+    source: Affine = ZERO
+    k_left: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        k, n = extent(self.k, self.k_left, at, memory.core), extent(self.n, self.n_left, at, memory.core)
+        base = self.source.at(at, memory.core)
+        if self.sub == 1:
+            lines = [memory.load(self.type, base + j * self.pitch, k) for j in range(n)]
+            memory.shadow = np.stack(lines, axis=1) if lines else np.zeros((k, 0), np.int64)
+        else:
+            lines = [memory.load(self.type, base + i * self.pitch, n) for i in range(k)]
+            memory.shadow = np.stack(lines) if lines else np.zeros((0, n), np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MM(Instruction):
+    """Matrix multiply: rows of k inputs through the array, n sums each, into accumulator words (wrapping at 32 bits).
+
+    Takes the shadow weights at its first row. Input kk of a row stands at
+    source + row offset + (kk // run)*run_stride + kk % run bytes, for kk from k_begin: a run is what lies side by side
+    (kx * channels of a convolution), so a pass may span kernel rows. The sum is added to the accumulator, unless
+    sub = 0 and every loop index in the mask `first` is 0: then it replaces it.
+    """
+
+    OP, NAME, QUEUES = 4, "MM", (MATRIX,)
+    rows0: int = 1
+    rows1: int = 1
+    rows2: int = 1
+    k: int = 0
+    n: int = 0
+    run_length: int = 0
+    run_stride: int = 0
+    source0: int = 0
+    source1: int = 0
+    source2: int = 0
+    sum0: int = 0
+    sum1: int = 0
+    sum2: int = 0
+    type: int = 0
+    first: int = 0
+    source: Affine = ZERO
+    sums: Affine = ZERO
+    k_begin: Affine = ZERO
+    left0: Affine = ZERO
+    left1: Affine = ZERO
+    left2: Affine = ZERO
+    k_left: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        memory.weights = memory.shadow
+        core = memory.core
+        n, k = extent(self.n, self.n_left, at, core), extent(self.k, self.k_left, at, core)
+        source, sums = self.source.at(at, core), self.sums.at(at, core)
+        taps = np.arange(k) + self.k_begin.at(at, core)
+        places = taps // self.run_length * self.run_stride + taps % self.run_length
+        replaces = self.sub == 0 and all(i == 0 for level, i in enumerate(at) if self.first >> level & 1)
+        for i in range(extent(self.rows0, self.left0, at, core)):
+            for j in range(extent(self.rows1, self.left1, at, core)):
+                for r in range(extent(self.rows2, self.left2, at, core)):
+                    base = source + i * self.source0 + j * self.source1 + r * self.source2
+                    x = memory.local[base + places].view(np.int8).astype(np.int64)
+                    address = sums + i * self.sum0 + j * self.sum1 + r * self.sum2
+                    self._accumulate(memory, address, x @ memory.weights[:k, :n], replaces)
+
+    def _accumulate(self, memory: Memory, address: int, values: np.ndarray[Any, Any], replaces: bool) -> None:
+        if not replaces:
+            values = values + memory.load(3, address, len(values))
+        memory.store(3, address, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync(Instruction):
+    """Shared by the instructions that move nothing."""
+
+
+class NOP(Sync):
+    """Only waits and signals; one cycle."""
+
+    __slots__ = ()
+    OP, NAME, QUEUES = 0, "NOP", (LOAD, MATRIX, VECTOR, STORE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LOOP(Sync):
+    """Run the next `body` instructions `count` times; the loop's index is the next level of the stack. One cycle to enter."""
+
+    OP, NAME, QUEUES = 9, "LOOP", (LOAD, MATRIX, VECTOR, STORE)
+    count: int = 1
+    body: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BARRIER(Sync):
+    """Starts a kernel: every stream of every core stops here until all have completed everything before it.
+
+    Then the semaphores take the counts in `counts` (eight fields of four bits), and all streams go on together after the
+    chip's synchronisation and launch time. The only instruction that spans cores. `active` is the number of cores that
+    have work in the kernel: memory bandwidth is divided by it.
+    """
+
+    OP, NAME, QUEUES = 10, "BARRIER", (LOAD, MATRIX, VECTOR, STORE)
+    counts: int = 0
+    active: int = 1
+
+
+class HALT(Sync):
+    """Ends the stream when everything before it has completed."""
+
+    __slots__ = ()
+    OP, NAME, QUEUES = 11, "HALT", (LOAD, MATRIX, VECTOR, STORE)
+
+
+def from_record(record: Any, classes: dict[int, type[Instruction]]) -> Instruction:
+    """Read a record back as the instruction it came from. Raises KeyError for an unknown opcode."""
+    kind = classes[int(record["op"])]
+    integers, affines = operand_names(kind)
+    values: dict[str, Any] = {name: int(record["integers"][i]) for i, name in enumerate(integers)}
+    values |= {name: affine_from_row(record["affines"][i]) for i, name in enumerate(affines)}
+    return kind(wait=int(record["wait"]), signal=int(record["signal"]), sub=int(record["sub"]), **values)
+
+
+def parse_instruction(text: str, classes: dict[int, type[Instruction]]) -> Instruction:
+    """Read one line of assembler text. Raises ValueError."""
+    name, *parts = text.split()
+    kind = {c.NAME: c for c in classes.values()}.get(name)
+    if kind is None:
+        raise ValueError(f"unknown instruction {name!r}")
+    _, affines = operand_names(kind)
+    values: dict[str, Any] = {}
+    for part in parts:
+        key, _, value = part.partition("=")
+        values[key] = parse_affine(value) if key in affines else int(value)
+    return kind(**values)

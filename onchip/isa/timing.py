@@ -1,0 +1,86 @@
+"""How long each instruction keeps its unit, in closed form: the one place that knows.
+
+In: sizes of the instruction after clipping, and the chip as a flat array of integers (`machine`). Out: cycles. The
+functions are plain integer Python without objects: compiled code calls them (numba's `register_jitable`), and so do the
+planner and the tests, as they are.
+
+`occupancy` is how long the next instruction of the same unit has to wait, `latency` when the result is there; a unit
+completes in order. An instruction whose clipped extent is empty takes one cycle and still waits and signals. CFG words
+are loaded into the address generators with the kernel's code, before its barrier ends: in a loop an instruction issues in
+one cycle, whatever its fields.
+
+Sources: systolic pass counts: SCALE-Sim (Samajdar 2018) section 3 and its double-buffered variant; the rest is the
+definition of our machine. assumed: VECTOR_LATENCY, DOT_LATENCY (pipeline depths, no effect on the schedule's shape).
+"""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+VECTOR_LATENCY = 4  # assumed: read, two execute stages, write
+DOT_LATENCY = 16  # assumed: depth of a dot-product unit's pipeline
+
+# index of each number in the machine array
+DATAFLOW, ROWS, COLUMNS, UNITS, NATIVE_M, NATIVE_N, NATIVE_K, SERIAL = range(8)
+READ_NUM, READ_DEN, WRITE_NUM, WRITE_DEN, WEIGHT_NUM, WEIGHT_DEN = range(8, 14)
+DRAM_NUM, DRAM_DEN, DRAM_LATENCY, SHARED_NUM, SHARED_DEN, SHARED_LATENCY = range(14, 20)
+CORE_NUM, CORE_DEN, BARRIER_CYCLES, LANES, CORES = range(20, 25)
+RATES = 32  # elements per cycle of vector operation `sub` stand at RATES + sub
+MACHINE_SIZE = RATES + 256
+WEIGHT_STATIONARY, OUTPUT_STATIONARY, DOT_PRODUCT = range(3)
+
+
+@register_jitable
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+@register_jitable
+def port_cycles(n_bytes: int, numerator: int, denominator: int) -> int:
+    """Return the cycles that `n_bytes` need on a port of numerator/denominator bytes per cycle."""
+    return ceil_div(n_bytes * denominator, numerator)
+
+
+@register_jitable
+def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
+    """Return cycles to bring k x n weights to the shadow registers.
+
+    A systolic array shifts one row of weights in per cycle, always all its rows; an output-stationary or dot-product unit
+    reads its weights while it multiplies, so the instruction only hands over an address.
+    """
+    if k <= 0 or n <= 0 or machine[DATAFLOW] != WEIGHT_STATIONARY:
+        return 1
+    return max(machine[ROWS], port_cycles(k * n * element_bytes, machine[WEIGHT_NUM], machine[WEIGHT_DEN]))
+
+
+@register_jitable
+def matmul_occupancy(machine, m: int, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
+    """Return cycles that a matmul of m x k by k x n keeps the array."""
+    if m <= 0 or k <= 0 or n <= 0:
+        return 1
+    if machine[DATAFLOW] == WEIGHT_STATIONARY:
+        return max(m, port_cycles(m * k * element_bytes, machine[READ_NUM], machine[READ_DEN]))
+    operand_bytes = (m * k + k * n) * element_bytes
+    if machine[DATAFLOW] == OUTPUT_STATIONARY:
+        blocks = ceil_div(m, machine[ROWS]) * ceil_div(n, machine[COLUMNS] * machine[UNITS])
+        return max(blocks * k, port_cycles(operand_bytes, machine[READ_NUM], machine[READ_DEN]))
+    shapes = ceil_div(m, machine[NATIVE_M]) * ceil_div(n, machine[NATIVE_N]) * ceil_div(k, machine[NATIVE_K])
+    return max(ceil_div(shapes, machine[UNITS]), port_cycles(operand_bytes, machine[READ_NUM], machine[READ_DEN]))
+
+
+@register_jitable
+def matmul_latency(machine) -> int:  # type: ignore[no-untyped-def]
+    """Return how much later than the array is free the last sum arrives: the array's diagonal, or the pipeline."""
+    if machine[DATAFLOW] == DOT_PRODUCT:
+        return DOT_LATENCY
+    return machine[ROWS] + machine[COLUMNS] - 2
+
+
+@register_jitable
+def vector_occupancy(machine, sub: int, rows: int, n: int, read_bytes: int, write_bytes: int) -> int:  # type: ignore[no-untyped-def]
+    """Return cycles of a vector instruction on `rows` rows of `n` lanes that moves so many bytes of local memory."""
+    if rows <= 0 or n <= 0:
+        return 1
+    compute = rows * ceil_div(n, machine[RATES + sub])
+    reading = port_cycles(read_bytes, machine[READ_NUM], machine[READ_DEN])
+    return max(compute, reading, port_cycles(write_bytes, machine[WRITE_NUM], machine[WRITE_DEN]))

@@ -1,0 +1,246 @@
+"""The vector unit's instructions: requantize, lane operations, reductions and table lookups.
+
+All walk rows of n lanes with up to three operands: a and b are read, d is written; each has a type (bytes, 16-bit or 32-bit
+words of local memory, or accumulator words), a stride for each of the three row counters in its memory's own unit (bytes
+or words), and a step along the lanes: 1, or 0 for one value that serves the whole row. Lanes are 32-bit two's complement;
+a write to a narrower type saturates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip import numerics
+from onchip.isa.fields import VECTOR, Affine
+from onchip.isa.instructions import ZERO, Indices, Instruction, extent
+from onchip.isa.memory import I32, Memory, row_offsets, wrap32
+
+Lanes = NDArray[np.int64]
+PARAMETER_BYTES = 12  # bias, multiplier, shift: three 32-bit words a channel
+SINGLE, DOUBLE, FP32 = 0, 1, 2  # rounding modes, in the low bits of RQ's `sub`
+PER_LANE = 4  # bit of RQ's `sub`: parameters stand in local memory, one triple a lane
+ROUNDING = {"single": SINGLE, "double": DOUBLE, "fp32": FP32}
+
+VOPS = {
+    name: code
+    for code, name in enumerate(
+        (
+            "add",
+            "sub",
+            "mul",
+            "mulh32",
+            "mulh16",
+            "max",
+            "min",
+            "shl",
+            "sra",
+            "rshr",
+            "copy",
+            "mac",
+            "clz",
+            "gt",
+            "and",
+            "shls",
+        )
+    )
+}
+FLOAT_VOPS = {
+    name: 64 + code
+    for code, name in enumerate(
+        ("exp", "erf", "tanh", "sigmoid", "rsqrt", "recip", "div", "gelu", "silu", "sqrt", "pow", "log")
+    )
+}
+REDUCTIONS = {"sum": 0, "max": 1, "sumsq": 2}
+RQ_RATE, RED_RATE, LUT_RATE = 200, 201, 202  # where their rates stand in the machine array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorInstruction(Instruction):
+    """What the vector instructions share; see the module docstring."""
+
+    QUEUES = (VECTOR,)
+    rows0: int = 1
+    rows1: int = 1
+    rows2: int = 1
+    n: int = 0
+    a_type: int = 0
+    a0: int = 0
+    a1: int = 0
+    a2: int = 0
+    a_step: int = 1
+    d_type: int = 0
+    d0: int = 0
+    d1: int = 0
+    d2: int = 0
+
+    def shape(self, at: Indices, core: tuple[int, int], left: tuple[Affine, ...]) -> tuple[tuple[int, int, int], int]:
+        """Return the clipped row counts and lanes."""
+        rows = (
+            extent(self.rows0, left[0], at, core),
+            extent(self.rows1, left[1], at, core),
+            extent(self.rows2, left[2], at, core),
+        )
+        return rows, extent(self.n, left[3], at, core)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RQ(VectorInstruction):
+    """Requantize: d = clamp(scale(((a - zero_in) + bias) << left) + zero_out, low, high).
+
+    `scale` multiplies by multiplier * 2**(shift - 31) in the rounding mode sub & 3: 0 single, 1 double, 2 float32 (the
+    multiplier is the bits of a float32). With bit 4 of sub, bias, multiplier and shift stand as three 32-bit words a lane
+    at local address b; otherwise they are the fields. ReLU and ReLU6 are `low` and `high`.
+    """
+
+    OP, NAME = 5, "RQ"
+    zero_in: int = 0
+    left: int = 0
+    bias: int = 0
+    multiplier: int = 0
+    shift: int = 0
+    zero_out: int = 0
+    low: int = -128
+    high: int = 127
+    a: Affine = ZERO
+    d: Affine = ZERO
+    b: Affine = ZERO
+    left0: Affine = ZERO
+    left1: Affine = ZERO
+    left2: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
+        if n == 0:
+            return
+        bias, multiplier, shift = self.parameters(memory, at, n)
+        mode = ("single", "double", "fp32")[self.sub & 3]
+        a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
+        for da, dd in row_offsets(counts, (self.a0, self.a1, self.a2), (self.d0, self.d1, self.d2)):
+            value = memory.load(self.a_type, a + da, n, self.a_step) - self.zero_in + bias
+            value = wrap32(wrap32(value).astype(np.int64) << self.left).astype(np.int64)
+            scaled = numerics.requantize(value, multiplier, shift, mode)
+            memory.store(self.d_type, d + dd, np.clip(scaled + self.zero_out, self.low, self.high))
+
+    def parameters(self, memory: Memory, at: Indices, n: int) -> tuple[Lanes, Lanes, Lanes]:
+        if self.sub & PER_LANE:
+            table = memory.load(I32, self.b.at(at, memory.core), 3 * n).reshape(n, 3)
+            return table[:, 0], table[:, 1], table[:, 2]
+        return np.full(n, self.bias), np.full(n, self.multiplier), np.full(n, self.shift)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VOP(VectorInstruction):
+    """Lane operation d = a op b; b is an operand, or the field `immediate` where `has_immediate` is 1.
+
+    add sub mul (low 32 bits) mulh32 (saturating rounding doubling high multiply) mulh16 (the same on 16 bits) max min
+    shl shls (saturating) sra (rounds down) rshr (rounds half away from zero) copy (a) mac (d += a*b) clz (of a, 32 bits)
+    gt (1 where a > b) and. Subs from 64 are the functions of float chips (exp, erf, tanh ...).
+    """
+
+    OP, NAME = 6, "VOP"
+    b_type: int = 0
+    b0: int = 0
+    b1: int = 0
+    b2: int = 0
+    b_step: int = 1
+    immediate: int = 0
+    has_immediate: int = 0
+    a: Affine = ZERO
+    d: Affine = ZERO
+    b: Affine = ZERO
+    left0: Affine = ZERO
+    left1: Affine = ZERO
+    left2: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
+        if n == 0:
+            return
+        a, b, d = (operand.at(at, memory.core) for operand in (self.a, self.b, self.d))
+        strides = ((self.a0, self.a1, self.a2), (self.b0, self.b1, self.b2), (self.d0, self.d1, self.d2))
+        for da, db, dd in row_offsets(counts, *strides):
+            x = memory.load(self.a_type, a + da, n, self.a_step)
+            y = np.full(n, self.immediate) if self.has_immediate else memory.load(self.b_type, b + db, n, self.b_step)
+            if self.sub == VOPS["mac"]:
+                result = memory.load(self.d_type, d + dd, n) + x * y
+            else:
+                result = MEANINGS[self.sub](x, y)
+            memory.store(self.d_type, d + dd, wrap32(result).astype(np.int64))
+
+
+def _rounding_shift(x: Lanes, y: Lanes) -> Lanes:
+    return numerics.rounding_divide_by_pot(x, y)
+
+
+MEANINGS: dict[int, Callable[[Lanes, Lanes], Lanes]] = {
+    VOPS["add"]: lambda x, y: x + y,
+    VOPS["sub"]: lambda x, y: x - y,
+    VOPS["mul"]: lambda x, y: x * y,
+    VOPS["mulh32"]: lambda x, y: numerics.srdhm32(x, y),
+    VOPS["mulh16"]: lambda x, y: numerics.srdhm16(x, y),
+    VOPS["max"]: np.maximum,
+    VOPS["min"]: np.minimum,
+    VOPS["shl"]: lambda x, y: x << y,
+    VOPS["sra"]: lambda x, y: x >> y,
+    VOPS["rshr"]: _rounding_shift,
+    VOPS["copy"]: lambda x, y: x,
+    VOPS["clz"]: lambda x, y: numerics.clz(x),
+    VOPS["gt"]: lambda x, y: (x > y).astype(np.int64),
+    VOPS["and"]: lambda x, y: x & y,
+    VOPS["shls"]: lambda x, y: np.clip(x << y, -(2**31), 2**31 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RED(VectorInstruction):
+    """Reduction across the lanes of each row: sub 0 sum, 1 maximum, 2 sum of squares; one value a row, wrapping at 32 bits."""
+
+    OP, NAME = 7, "RED"
+    a: Affine = ZERO
+    d: Affine = ZERO
+    b: Affine = ZERO
+    left0: Affine = ZERO
+    left1: Affine = ZERO
+    left2: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
+        if n == 0:
+            return
+        a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
+        for da, dd in row_offsets(counts, (self.a0, self.a1, self.a2), (self.d0, self.d1, self.d2)):
+            x = memory.load(self.a_type, a + da, n, self.a_step)
+            value = (x.sum(), x.max(), (x * x).sum())[self.sub]
+            memory.store(self.d_type, d + dd, wrap32(np.array([value])).astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LUT(VectorInstruction):
+    """Table lookup: d = table[clamp(a + offset, 0, 255)], a table of 256 32-bit words at local address b."""
+
+    OP, NAME = 8, "LUT"
+    offset: int = 0
+    a: Affine = ZERO
+    d: Affine = ZERO
+    b: Affine = ZERO
+    left0: Affine = ZERO
+    left1: Affine = ZERO
+    left2: Affine = ZERO
+    n_left: Affine = ZERO
+
+    def run(self, memory: Memory, at: Indices) -> None:
+        counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
+        if n == 0:
+            return
+        table = memory.load(I32, self.b.at(at, memory.core), 256)
+        a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
+        for da, dd in row_offsets(counts, (self.a0, self.a1, self.a2), (self.d0, self.d1, self.d2)):
+            x = memory.load(self.a_type, a + da, n, self.a_step)
+            memory.store(self.d_type, d + dd, table[np.clip(x + self.offset, 0, 255)])

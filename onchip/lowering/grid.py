@@ -1,0 +1,342 @@
+"""Kernels that compute a grid [B, P, Q, N] tile by tile: convolutions, matrix products, and vector kernels with windows.
+
+In: a Kernel with its mapping. Out: the four streams' trees. Each stream walks the same tile loops; loads stand in the
+deepest loop that they depend on, so that what is reused stays. The vector unit's code per tile comes from `steps.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onchip.ir.plan import Kernel, ceil_div
+from onchip.isa import LD, LOAD, MATRIX, MM, ST, STORE, VECTOR, WLD
+from onchip.isa.machine import columns, depth, machine_of
+from onchip.isa.memory import ACC
+from onchip.lowering.code import NOTHING, Rows, View
+from onchip.lowering.context import TYPES, Context, Lowered
+from onchip.lowering.steps import Tile, source_fill, tile_code
+from onchip.lowering.tree import Expr, Loop, Op, Tree, nest, op, sync
+from onchip.lowering.weights import Stored, store_constants
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A box to load: the Op without its synchronisation, the buffer, and the loops it depends on."""
+
+    buffer: str
+    code: Op
+    depends: tuple[str, ...]
+    reader: int
+
+
+class Grid:
+    """The loops of a kernel, and operands that follow them."""
+
+    def __init__(self, kernel: Kernel, context: Context) -> None:
+        self.kernel, self.context, self.shape, self.mapping = kernel, context, kernel.shape, kernel.mapping
+        self.machine = machine_of(context.plan.chip, context.plan.dtype)
+        m = self.mapping
+        self.order = ("n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "n", "k")
+        self.counts = m.counts(self.shape)
+        if self.shape.kind != "matmul":
+            self.counts["k"] = 1
+        self.tiles = {"b": m.tb, "p": m.tp, "q": m.tq, "n": m.tn, "k": m.tc}
+        self.extents = dict(zip(("b", "p", "q", "n"), self.shape.grid, strict=True)) | {"k": self.shape.source[3]}
+        self.type = TYPES[context.plan.dtype]
+        self.size = self.shape.element_bytes
+        self.buffers = {b.name: b for b in kernel.buffers}
+
+    def first(self, axis: str, scale: int = 1, step: int | None = None) -> Expr:
+        """Return the first coordinate of the tile along an axis, times `scale` (`step` replaces the tile's size)."""
+        tile = (self.tiles[axis] if step is None else step) * scale
+        shares = self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores
+        if axis == "n":
+            cores = (0, tile if shares > 1 else 0)
+        elif axis == self.mapping.core_axis:
+            cores = (tile if shares > 1 else 0, 0)
+        else:
+            shares, cores = 1, (0, 0)
+        return Expr(0, ((axis, tile * shares),), cores)
+
+    def left(self, axis: str, divide: int = 1) -> Expr:
+        """Return how much of the axis remains from this tile on; nothing where the tiles divide it."""
+        tile, extent = self.tiles[axis], self.extents[axis]
+        shares = (
+            self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores * (axis == self.mapping.core_axis)
+        )
+        if extent % (tile * max(1, shares)) == 0:
+            return NOTHING
+        start = self.first(axis, 1, ceil_div(tile, divide))
+        negative = tuple((n, -s) for n, s in start.strides)
+        return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1]))
+
+    def level(self, depends: tuple[str, ...]) -> int:
+        """Return how many loops stand around code that depends on these."""
+        return max((i + 1 for i, name in enumerate(self.order) if name in depends and self.counts[name] > 1), default=0)
+
+    def slot(self, buffer: str, level: int) -> Expr:
+        """Return a buffer's address, alternating over the iterations of the loops around `level`."""
+        b = self.buffers[buffer]
+        double: list[str] = []
+        inner = 1
+        for name in reversed(self.order[:level]):
+            if self.counts[name] > 1 and inner % 2:
+                double.append(name)
+            inner *= self.counts[name]
+        if b.slots == 1 or inner == 1:
+            return Expr(b.address)
+        return Expr(b.address, (), (0, 0), tuple(double), b.size)
+
+    def tree(self, pre: dict[int, list[Op | Loop]], post: dict[int, list[Op | Loop]]) -> Tree:
+        """Put code at its loop levels: `pre` before the next inner loop, `post` behind it."""
+        body: Tree = (*pre.get(len(self.order), []), *post.get(len(self.order), []))
+        for level in range(len(self.order) - 1, -1, -1):
+            if body:
+                body = nest([(self.order[level], self.counts[self.order[level]])], body)
+            body = (*pre.get(level, []), *body, *post.get(level, []))
+        return body
+
+
+TILE_AXES = ("b", "p", "q", "n")
+
+
+def lower_grid(kernel: Kernel, context: Context) -> Lowered:
+    """Return the code of a matmul or vector kernel."""
+    grid = Grid(kernel, context)
+    stored = store_constants(kernel, context)
+    loads = _loads(grid, stored)
+    pre: list[dict[int, list[Op | Loop]]] = [{}, {}, {}, {}]
+    post: list[dict[int, list[Op | Loop]]] = [{}, {}, {}, {}]
+    for level in range(6):
+        for reader in (MATRIX, VECTOR):
+            group = [x for x in loads if grid.level(x.depends) == level and x.reader == reader]
+            if group:
+                _load_group(group, reader, level, pre, post)
+    tile_level = 4
+    if grid.shape.kind == "matmul":
+        pre[MATRIX].setdefault(tile_level, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
+        pre[MATRIX].setdefault(5, []).extend(_products(grid))
+        post[MATRIX].setdefault(tile_level, []).insert(0, sync(signal=((MATRIX, VECTOR),)))
+    _vector(grid, stored, tile_level, pre[VECTOR])
+    pre[STORE][tile_level] = [_store(grid, tile_level)]
+    trees = tuple(grid.tree(pre[s], post[s]) for s in range(4))
+    slots = {b.name: b.slots for b in kernel.buffers}
+    return Lowered((trees[0], trees[1], trees[2], trees[3]), slots, grid.mapping.cores)
+
+
+def _load_group(
+    group: list[Load],
+    reader: int,
+    level: int,
+    pre: list[dict[int, list[Op | Loop]]],
+    post: list[dict[int, list[Op | Loop]]],
+) -> None:
+    """One wait before the group, one signal behind it, and the same pair in the reader's stream."""
+    names = tuple(dict.fromkeys(x.buffer for x in group))
+    code = pre[LOAD].setdefault(level, [])
+    code.append(sync(wait=((reader, LOAD),), fills=names))
+    code.extend(x.code for x in group)
+    code.append(sync(signal=((LOAD, reader),)))
+    pre[reader].setdefault(level, []).append(sync(wait=((LOAD, reader),)))
+    post[reader].setdefault(level, []).append(sync(signal=((reader, LOAD),), releases=names))
+
+
+def _loads(grid: Grid, stored: Stored) -> list[Load]:
+    """Return every box the kernel reads."""
+    kernel, found = grid.kernel, list[Load]()
+    matmul = grid.shape.kind == "matmul"
+    if grid.shape.loads_source:
+        depends = ("b", "p", "q", "k") if matmul else TILE_AXES
+        found.append(Load("source", _source(grid, depends), depends, MATRIX if matmul else VECTOR))
+    if stored.weights is not None:
+        found.append(Load("weights", _weights(grid, stored), ("n", "k"), MATRIX))
+    for name, address, width in stored.per_lane:
+        near = grid.slot("parameters", grid.level(("n",))) + stored.offset(name, grid.mapping.tn)
+        rows = stored.rows(name)
+        found.append(Load("parameters", _lanes(grid, address, width, rows, near), ("n",), VECTOR))
+    if stored.tables is not None:
+        near = Expr(grid.buffers["tables"].address)
+        size = stored.table_bytes
+        found.append(Load("tables", op(LD, far=Expr(stored.tables), near=near, box3=size, limit3=size), (), VECTOR))
+    for i, tensor in enumerate(kernel.inputs[1:]):
+        found.append(Load(f"side{i}", _side(grid, i, tensor), TILE_AXES, VECTOR))
+    return found
+
+
+def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
+    s, m, size = grid.shape, grid.mapping, grid.size
+    b, h, w, c = s.source
+    height = (m.tp - 1) * s.stride[0] + (s.window[0] - 1) * s.dilation[0] + 1
+    width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
+    lanes = m.tc if s.kind == "matmul" else m.tn
+    channel = grid.first("k" if s.kind == "matmul" else "n", size)
+    tensor = grid.kernel.inputs[0]
+    return op(
+        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot("source", grid.level(depends)),
+        box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=c * size,
+        far0=h * w * c * size, far1=w * c * size, far2=c * size,
+        near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
+        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q", s.stride[1]) + -s.padding[1],
+        c3=channel, fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
+        sharers=m.channel_cores if grid.context.plan.chip.shared and s.kind == "matmul" else 1,
+    )  # fmt: skip
+
+
+def _weights(grid: Grid, stored: Stored) -> Op:
+    s, m, size = grid.shape, grid.mapping, grid.size
+    taps, n = s.window[0] * s.window[1], s.grid[3]
+    return op(
+        LD, far=Expr(stored.weights or 0), near=grid.slot("weights", grid.level(("n", "k"))),
+        box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size, near2=m.tn * size,
+        c2=grid.first("k", taps), c3=grid.first("n", size),
+        sharers=m.rows_cores if grid.context.plan.chip.shared else 1,
+    )  # fmt: skip
+
+
+def _lanes(grid: Grid, address: int, width: int, rows: int, near: Expr) -> Op:
+    """Load `rows` lines of what each output channel has `width` bytes of."""
+    n, tn = grid.shape.grid[3], grid.mapping.tn
+    return op(
+        LD, far=Expr(address), near=near, box2=rows, box3=tn * width, limit2=rows, limit3=n * width,
+        far2=n * width, near2=tn * width, c3=grid.first("n", width),
+    )  # fmt: skip
+
+
+def _side(grid: Grid, number: int, tensor: str) -> Op:
+    """Load the tile of another input of the output's shape; dimensions of one element are broadcast."""
+    m, size = grid.mapping, grid.size
+    extents = grid.shape.grid
+    own = side_shape(grid.context.graph.tensor(tensor).shape, extents)
+    strides, step = [0, 0, 0], size * own[3]
+    for axis in (2, 1, 0):
+        strides[axis] = step if own[axis] > 1 else 0
+        step *= own[axis]
+    return op(
+        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
+        box0=m.tb, box1=m.tp, box2=m.tq, box3=m.tn * size,
+        limit0=extents[0], limit1=extents[1], limit2=extents[2], limit3=extents[3] * size,
+        far0=strides[0], far1=strides[1], far2=strides[2],
+        near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
+        c0=grid.first("b"), c1=grid.first("p"), c2=grid.first("q"), c3=grid.first("n", size),
+        level=grid.context.level(tensor),
+    )  # fmt: skip
+
+
+def side_shape(shape: tuple[int | str, ...], grid: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Return a tensor's shape in the grid's four dimensions, 1 where it is broadcast."""
+    dims = [int(d) for d in shape]
+    total = 1
+    for d in dims:
+        total *= d
+    if total == grid[0] * grid[1] * grid[2] * grid[3]:
+        return grid
+    lead = [1] * (4 - len(dims)) + dims if len(dims) <= 4 else dims[-4:]
+    if len(dims) == 3:  # [B, L, N] runs as [B, L, 1, N]
+        lead = [dims[0], dims[1], 1, dims[2]]
+    elif len(dims) == 2:
+        lead = [1, dims[0], 1, dims[1]]
+    return lead[0], lead[1], lead[2], lead[3]
+
+
+def _products(grid: Grid) -> list[Op | Loop]:
+    """Return the loads of weights and the products of one tile and depth tile."""
+    s, m, size = grid.shape, grid.mapping, grid.size
+    (r, kernel_width), chip = s.window, grid.context.plan.chip
+    height = (m.tp - 1) * s.stride[0] + (r - 1) * s.dilation[0] + 1
+    width = (m.tq - 1) * s.stride[1] + (kernel_width - 1) * s.dilation[1] + 1
+    runs = s.dilation[1] == 1 and (chip.matrix.row_packing == "CRS" or depth(grid.machine) == 0)
+    k_tile = r * kernel_width * m.tc if runs else m.tc
+    fold, wide = depth(grid.machine) or k_tile, columns(grid.machine) or m.tn
+    x = grid.slot("source", grid.level(("b", "p", "q", "k"))) if s.loads_source else NOTHING
+    w = grid.slot("weights", grid.level(("n", "k"))) + Expr(0, (("kf", fold * m.tn * size), ("nf", wide * size)))
+    if not runs:
+        x = x + Expr(0, (("r", s.dilation[0] * width * m.tc * size), ("s", s.dilation[1] * m.tc * size)))
+        w = w + Expr(0, (("r", kernel_width * m.tc * m.tn * size), ("s", m.tc * m.tn * size)))
+    if s.window == (1, 1) and m.tc < s.source[3]:
+        k_left = Expr(s.source[3], (("k", -m.tc), ("kf", -fold)))
+    else:
+        k_left = Expr(k_tile, (("kf", -fold),)) if k_tile % fold else NOTHING
+    n_left = _channels_left(grid, wide)
+    tap = m.tc * size
+    body = (
+        op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left, n_left=n_left),
+        op(
+            MM, source=x, sums=grid.slot("sums", 4) + Expr(0, (("nf", wide),)), k_begin=Expr(0, (("kf", fold),)),
+            rows0=m.tb, rows1=m.tp, rows2=m.tq, k=min(fold, k_tile), n=min(wide, m.tn), type=grid.type,
+            run_length=kernel_width * m.tc if runs else m.tc, run_stride=s.dilation[0] * width * tap,
+            source0=height * width * tap, source1=s.stride[0] * width * tap, source2=s.stride[1] * tap,
+            sum0=m.tp * m.tq * m.tn, sum1=m.tq * m.tn, sum2=m.tn, first=("k", "r", "s", "kf"),
+            left0=grid.left("b"), left1=grid.left("p"), left2=grid.left("q"), k_left=k_left, n_left=n_left,
+        ),
+    )  # fmt: skip
+    loops = [("nf", ceil_div(m.tn, wide))]
+    loops += [] if runs else [("r", r), ("s", kernel_width)]
+    loops.append(("kf", ceil_div(k_tile, fold)))
+    return list(nest(loops, body))
+
+
+def _channels_left(grid: Grid, wide: int) -> Expr:
+    """Return how many channels remain from this block of columns on."""
+    n, tn = grid.extents["n"], grid.mapping.tn
+    if n % (tn * grid.mapping.channel_cores) == 0 and tn % wide == 0:
+        return NOTHING
+    start = grid.first("n")
+    negative = (*((name, -stride) for name, stride in start.strides), ("nf", -wide))
+    return Expr(n, negative, (0, -start.cores[1]))
+
+
+def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loop]]) -> None:
+    """The vector unit's work on one tile between its waits and its signals."""
+    m, s = grid.mapping, grid.shape
+    left = (grid.left("b"), grid.left("p"), grid.left("q"))
+    rows = Rows((m.tb, m.tp, m.tq), m.tn, left, grid.left("n"))
+    ph, pw = s.pool
+    stored_rows = Rows(
+        (m.tb, m.tp // ph, ceil_div(m.tq, pw)), m.tn, (left[0], grid.left("p", ph), grid.left("q", pw)), grid.left("n")
+    )
+    slots = {b.name: grid.slot(b.name, grid.level(TILE_AXES)) for b in grid.kernel.buffers if b.name.startswith("side")}
+    tile = Tile(
+        rows=rows,
+        stored_rows=stored_rows,
+        sums=rows.packed(grid.slot("sums", level), ACC, 1) if s.kind == "matmul" else None,
+        source=_source_view(grid) if s.kind != "matmul" and s.loads_source else None,
+        sides=tuple(rows.packed(slots[f"side{i}"], grid.type, grid.size) for i in range(s.side_inputs)),
+        output=stored_rows.packed(grid.slot("output", level), grid.type, grid.size),
+        scratch=Expr(grid.buffers["scratch"].address) if "scratch" in grid.buffers else NOTHING,
+        parameters=grid.slot("parameters", grid.level(("n",))) if "parameters" in grid.buffers else NOTHING,
+        tables=Expr(grid.buffers["tables"].address) if "tables" in grid.buffers else NOTHING,
+        type=grid.type,
+        stored=stored,
+    )
+    signals = [(VECTOR, STORE)] + ([(VECTOR, MATRIX)] if s.kind == "matmul" else [])
+    released = ("sums",) if s.kind == "matmul" else ()
+    code = pre.setdefault(level, [])
+    code.append(sync(wait=((STORE, VECTOR),), fills=("output",)))
+    code.extend([sync(wait=((MATRIX, VECTOR),))] if s.kind == "matmul" else [])
+    code.extend(tile_code(grid.kernel, grid.context, tile))
+    code.append(sync(signal=tuple(signals), releases=released))
+
+
+def _source_view(grid: Grid) -> View:
+    """Return the vector unit's view of the source tile at tap (0, 0)."""
+    s, m, size = grid.shape, grid.mapping, grid.size
+    height = (m.tp - 1) * s.stride[0] + (s.window[0] - 1) * s.dilation[0] + 1
+    width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
+    line = m.tn * size
+    strides = (height * width * line, s.stride[0] * width * line, s.stride[1] * line)
+    return View(grid.type, grid.slot("source", grid.level(TILE_AXES)), strides)
+
+
+def _store(grid: Grid, level: int) -> Op:
+    s, m, size = grid.shape, grid.mapping, grid.size
+    (b, p, q, n), (ph, pw) = s.grid, s.pool
+    p, q, tp, tq = p // ph, q // pw, m.tp // ph, ceil_div(m.tq, pw)
+    tensor = grid.kernel.output
+    return op(
+        ST, far=Expr(grid.context.addresses[tensor]), near=grid.slot("output", level),
+        box0=m.tb, box1=tp, box2=tq, box3=m.tn * size, limit0=b, limit1=p, limit2=q, limit3=n * size,
+        far0=p * q * n * size, far1=q * n * size, far2=n * size,
+        near0=tp * tq * m.tn * size, near1=tq * m.tn * size, near2=m.tn * size,
+        c0=grid.first("b"), c1=grid.first("p", 1, tp), c2=grid.first("q", 1, tq), c3=grid.first("n", size),
+        level=grid.context.level(tensor), wait=((VECTOR, STORE),), signal=((STORE, VECTOR),), releases=("output",),
+    )  # fmt: skip

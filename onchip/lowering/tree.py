@@ -1,0 +1,213 @@
+"""A kernel's code as a tree: named loops around instructions whose operands follow those loops by name.
+
+In: what the templates of this room build. Out: flat instruction lists for the four streams, loops numbered by depth,
+loops that the loop stack cannot hold unrolled, and the counts of the semaphores at the kernel's start.
+
+`Expr` is an affine operand before its loops have numbers. `double` names the loops whose iterations, counted through,
+alternate between two slots of a buffer. Credits: a buffer with n slots may be filled again once the filling n before it
+was released; `initial_counts` finds the largest counts that keep this order (semaphores have one producer and one consumer
+each, both in order, so the k-th wait passes after at least k - count signals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from onchip.errors import DoesNotFit, InternalError
+from onchip.ir.program import SEMAPHORE
+from onchip.isa import LOOP, NOP, Affine, Instruction
+from onchip.isa.fields import LEVELS
+from onchip.isa.instructions import operand_names
+
+
+@dataclass(frozen=True, slots=True)
+class Expr:
+    """base + sum(stride * index of the named loop) + cores + slot * parity(indices of the loops in `double`)."""
+
+    base: int = 0
+    strides: tuple[tuple[str, int], ...] = ()
+    cores: tuple[int, int] = (0, 0)
+    double: tuple[str, ...] = ()
+    slot: int = 0
+
+    def __add__(self, other: Expr | int) -> Expr:
+        if isinstance(other, int):
+            return replace(self, base=self.base + other)
+        merged = dict(self.strides)
+        for name, stride in other.strides:
+            merged[name] = merged.get(name, 0) + stride
+        if self.slot and other.slot:
+            raise InternalError("OC9010", "lowering", "two alternating slots in one operand")
+        alternating = self if self.slot else other
+        return Expr(
+            self.base + other.base,
+            tuple(sorted(merged.items())),
+            (self.cores[0] + other.cores[0], self.cores[1] + other.cores[1]),
+            alternating.double,
+            alternating.slot,
+        )
+
+    def at(self, name: str, index: int) -> Expr:
+        """Return the operand with one loop's index put in."""
+        base = self.base + sum(stride * index for n, stride in self.strides if n == name)
+        slot, double = self.slot, tuple(n for n in self.double if n != name)
+        if name in self.double and index % 2:
+            base, slot = base + slot, -slot
+        return Expr(base, tuple((n, s) for n, s in self.strides if n != name), self.cores, double, slot)
+
+    def affine(self, levels: tuple[str, ...]) -> Affine:
+        """Return the operand with loops numbered by their depth; loops that are not open count as index 0."""
+        strides = [0] * LEVELS
+        for name, stride in self.strides:
+            if name in levels:
+                strides[levels.index(name)] += stride
+        toggle = sum(1 << levels.index(n) for n in self.double if n in levels)
+        slot = self.slot if toggle else 0
+        return Affine(self.base, (strides[0], strides[1], strides[2], strides[3]), self.cores, toggle, slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One instruction: its class, its fields (numbers or operands), and what it waits for, signals, fills and releases.
+
+    `wait` and `signal` are pairs of streams (signaller, waiter). `fills` are the buffers whose slot the wait makes free,
+    `releases` those that the signal gives back; an op that fills waits for nothing else.
+    """
+
+    kind: type[Instruction]
+    fields: tuple[tuple[str, int | Expr], ...] = ()
+    wait: tuple[tuple[int, int], ...] = ()
+    signal: tuple[tuple[int, int], ...] = ()
+    fills: tuple[str, ...] = ()
+    releases: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    sub: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`body` once for each index of the named loop."""
+
+    name: str
+    count: int
+    body: tuple[Op | Loop, ...]
+
+
+Tree = tuple[Op | Loop, ...]
+
+
+def op(kind: type[Instruction], **fields: Any) -> Op:
+    """Build an Op; keywords that are not fields of the instruction are the Op's own."""
+    own = {k: fields.pop(k) for k in ("wait", "signal", "fills", "releases", "first", "sub") if k in fields}
+    return Op(kind, tuple(sorted(fields.items())), **own)
+
+
+def sync(**how: Any) -> Op:
+    return op(NOP, **how)
+
+
+def nest(loops: list[tuple[str, int]], body: Tree) -> Tree:
+    """Wrap `body` in loops, outermost first; loops of one iteration vanish."""
+    for name, count in reversed(loops):
+        body = (Loop(name, count, body),) if count != 1 else tuple(put(node, name, 0) for node in body)
+    return body
+
+
+def put(node: Op | Loop, name: str, index: int) -> Op | Loop:
+    """Return the code with the named loop's index put in."""
+    if isinstance(node, Loop):
+        return Loop(node.name, node.count, tuple(put(child, name, index) for child in node.body))
+    fields = tuple((k, v.at(name, index) if isinstance(v, Expr) else v) for k, v in node.fields)
+    first, sub = node.first, node.sub
+    if name in first:
+        first = tuple(n for n in first if n != name)
+        sub = 1 if index else sub
+    return replace(node, fields=fields, first=first, sub=sub)
+
+
+def flatten(tree: Tree, levels: tuple[str, ...] = ()) -> list[Instruction]:
+    """Return the instructions in order, loops before their bodies; loops below the stack's depth are unrolled."""
+    out: list[Instruction] = []
+    for node in tree:
+        if isinstance(node, Op):
+            out.append(_instruction(node, levels))
+        elif len(levels) == LEVELS:
+            for index in range(node.count):
+                out += flatten(tuple(put(child, node.name, index) for child in node.body), levels)
+        else:
+            body = flatten(node.body, (*levels, node.name))
+            out += [LOOP(count=node.count, body=len(body)), *body]
+    return out
+
+
+def _instruction(node: Op, levels: tuple[str, ...]) -> Instruction:
+    _, affines = operand_names(node.kind)
+    values: dict[str, Any] = {}
+    for key, value in node.fields:
+        if isinstance(value, Expr):
+            values[key] = value.affine(levels) if key in affines else value.base
+        else:
+            values[key] = Affine(value) if key in affines else value
+    if node.first:
+        values["first"] = sum(1 << levels.index(n) for n in node.first if n in levels)
+    return node.kind(wait=_mask(node.wait), signal=_mask(node.signal), sub=node.sub, **values)
+
+
+def _mask(pairs: tuple[tuple[int, int], ...]) -> int:
+    return sum(1 << SEMAPHORE[pair] for pair in set(pairs))
+
+
+@dataclass(slots=True)
+class Streams:
+    """The four trees of a kernel while a template builds them, and how many slots each buffer has."""
+
+    trees: tuple[list[Op | Loop], list[Op | Loop], list[Op | Loop], list[Op | Loop]] = field(
+        default_factory=lambda: ([], [], [], [])
+    )
+    slots: dict[str, int] = field(default_factory=dict)
+
+
+def initial_counts(trees: tuple[Tree, ...], slots: dict[str, int], where: str) -> tuple[int, ...]:
+    """Return the eight counts that a kernel's semaphores start with."""
+    walks = [list(_walk(tree)) for tree in trees]
+    counts = [0] * 8
+    for (producer, consumer), number in SEMAPHORE.items():
+        waits = [o for o in walks[consumer] if (producer, consumer) in o.wait]
+        signals = [o for o in walks[producer] if (producer, consumer) in o.signal]
+        if any(o.fills for o in waits):
+            counts[number] = _credit(waits, signals, slots, where)
+    return tuple(counts)
+
+
+def _credit(waits: list[Op], signals: list[Op], slots: dict[str, int], where: str) -> int:
+    released: dict[str, list[int]] = {}
+    for position, signal in enumerate(signals, 1):
+        for name in signal.releases:
+            released.setdefault(name, []).append(position)
+    filled: dict[str, int] = {}
+    count = min(len(waits), 15)
+    for position, wait in enumerate(waits, 1):
+        for name in wait.fills:
+            before = filled.get(name, 0) - slots[name]
+            filled[name] = filled.get(name, 0) + 1
+            if before >= 0 and name in released and before < len(released[name]):
+                count = min(count, position - released[name][before])
+    if count < 1:
+        raise DoesNotFit(
+            "OC2102", where, "no order of buffers exists", next="Report this kernel: it is a fault of onchip"
+        )
+    return count
+
+
+WALKED = 4  # iterations of each loop that decide the order: it repeats after the number of slots, at most 2
+
+
+def _walk(tree: Tree) -> Iterator[Op]:
+    for node in tree:
+        if isinstance(node, Op):
+            yield node
+        else:
+            for _ in range(min(node.count, WALKED)):
+                yield from _walk(node.body)

@@ -1,0 +1,133 @@
+"""A kernel's constants as the chip stores them: weights in tile order, lane parameters, lookup tables.
+
+In: the graph's constants. Out: addresses in far memory, and the bytes when the program is to be run.
+Weights stand as a matrix [taps * C, N], the taps of one depth tile together: row (k tile, r, s, c in tile). Lane parameters
+are (bias, multiplier, shift) with the source's zero point folded in: bias - zero_x * sum(w). Sources: docs/arithmetic.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip.ir.graph import Node
+from onchip.ir.plan import Kernel
+from onchip.lowering import rowwise
+from onchip.lowering.context import Context, as_bytes
+from onchip.numerics import int8_table, quantize_multipliers
+from onchip.ops.requantizing import f32_multipliers, real_multipliers
+
+LINE = 64  # bytes; parts of the parameter buffer start on such a line
+TABLE_OPS = {"sigmoid", "tanh", "gelu", "silu"}
+TABLE_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Addresses of a kernel's constants; per_lane holds (name, address, bytes per lane of a row)."""
+
+    weights: int | None = None
+    per_lane: tuple[tuple[str, int, int], ...] = ()
+    lane_rows: tuple[int, ...] = ()
+    tables: int | None = None
+    table_names: tuple[str, ...] = ()
+
+    @property
+    def table_bytes(self) -> int:
+        return TABLE_BYTES * len(self.table_names)
+
+    def rows(self, name: str) -> int:
+        return next(r for (n, _, _), r in zip(self.per_lane, self.lane_rows, strict=True) if n == name)
+
+    def offset(self, name: str, tn: int) -> int:
+        """Return where a part starts in the parameter buffer of a tile of tn lanes."""
+        at = 0
+        for (part, _, width), rows in zip(self.per_lane, self.lane_rows, strict=True):
+            if part == name:
+                return at
+            at += -(-rows * width * tn // LINE) * LINE
+        raise KeyError(name)
+
+    def table_offset(self, node: str) -> int:
+        return TABLE_BYTES * self.table_names.index(node)
+
+
+def store_constants(kernel: Kernel, context: Context) -> Stored:
+    """Reserve (and, where wanted, build) all constants of a kernel."""
+    nodes = context.nodes(kernel)
+    anchor, shape, integer = nodes[0], kernel.shape, kernel.shape.element_bytes == 1
+    n, taps = shape.grid[3], shape.window[0] * shape.window[1]
+    size = shape.element_bytes
+    weights = None
+    if shape.kind == "matmul":
+        n_bytes = taps * shape.source[3] * n * size
+        weights = context.constant(f"{kernel.name}.weights", n_bytes, lambda: _weights(kernel, anchor, context))
+    lanes: list[tuple[str, int, int, int, Callable[[], NDArray[np.uint8]]]] = []
+    if anchor.op in ("conv2d", "linear"):
+        width = 12 if integer else 4
+        lanes.append(("scale", width, 1, n * width, lambda: _lane_parameters(kernel, anchor, context)))  # type: ignore[arg-type]
+    if anchor.op == "conv2d" and shape.kind == "vector" and integer:
+        lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))  # type: ignore[arg-type]
+    lanes += rowwise.lane_constants(nodes, context) if integer else []  # type: ignore[arg-type]
+    per_lane, rows = [], []
+    for name, width, count, n_bytes, build in lanes:
+        per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))  # type: ignore[arg-type]
+        rows.append(count)
+    tables = [
+        (node.name, _table(node, context)) for node in nodes if integer and node.op in TABLE_OPS | rowwise.TABLE_OPS
+    ]
+    address = None
+    if tables:
+        build_all: Callable[[], Any] = lambda: np.concatenate([build() for _, build in tables])  # noqa: E731
+        address = context.constant(f"{kernel.name}.tables", TABLE_BYTES * len(tables), build_all)
+    return Stored(weights, tuple(per_lane), tuple(rows), address, tuple(name for name, _ in tables))
+
+
+def _weights(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
+    """[N, R, S, C] (linear: [N, C]) -> [k tile, r, s, c, N]."""
+    shape, tc = kernel.shape, kernel.mapping.tc
+    w = context.array(node.inputs[1]).reshape(shape.grid[3], shape.window[0], shape.window[1], shape.source[3])
+    parts = [w[..., c : c + tc].transpose(1, 2, 3, 0).reshape(-1, shape.grid[3]) for c in range(0, shape.source[3], tc)]
+    return as_bytes(np.concatenate(parts))
+
+
+def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
+    """[C, R, S, 1] -> [r * S + s, C]."""
+    w = context.array(node.inputs[1])
+    return as_bytes(w.reshape(w.shape[0], -1).T)
+
+
+def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
+    n = kernel.shape.grid[3]
+    if kernel.shape.element_bytes != 1:
+        return np.zeros(4 * n, np.uint8)
+    px, pw, py = (context.quantization(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
+    w = context.array(node.inputs[1]).astype(np.int64)
+    bias = np.zeros(n, np.int64)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        bias = context.array(node.inputs[2]).astype(np.int64)
+    bias = bias - px.zero_point[0] * w.reshape(n, -1).sum(axis=1)
+    if node.attribute("rounding", "single") == "fp32":
+        multiplier = np.broadcast_to(f32_multipliers((px, pw), py), (n,)).astype(np.float32).view(np.int32)
+        shift = np.zeros(n, np.int64)
+    else:
+        multiplier, shift = (np.broadcast_to(v, (n,)) for v in quantize_multipliers(real_multipliers((px, pw), py)))
+    table = np.stack([bias, multiplier, shift], axis=1)
+    return as_bytes((table & 0xFFFFFFFF).astype(np.uint32))
+
+
+def _table(node: Node, context: Context) -> Callable[[], NDArray[np.uint8]]:
+    if node.op in rowwise.TABLE_OPS:
+        return lambda: rowwise.table(node, context)
+    key = "gelu_tanh" if node.op == "gelu" and node.attribute("approximate", "none") == "tanh" else node.op
+
+    def build() -> NDArray[np.uint8]:
+        px, py = context.quantization(node.inputs[0]), context.quantization(node.outputs[0])
+        values = int8_table(key, px.scale[0], px.zero_point[0], py.scale[0], py.zero_point[0])
+        return as_bytes(np.asarray(values).astype(np.int32))
+
+    return build

@@ -1,0 +1,1 @@
+"""Ops: one entry per operation, a file per kind (registry.py lists them all)."""

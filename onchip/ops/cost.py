@@ -1,0 +1,63 @@
+"""What each op asks of the vector unit on the machine: passes over the tile, and tiles of scratch.
+
+In: an op's name and whether the kernel is in integers. Out: `VectorCost`. The planner sizes tiles with it; the
+instruction
+sequences themselves are the lowering's, and the simulated cycles come from those. A pass is one vector instruction over
+every element of the tile; scratch counts 32-bit words per element.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class VectorCost:
+    """Vector instructions per element, scratch words per element, and bytes of lookup tables."""
+
+    passes: int
+    scratch: int = 0
+    table_bytes: int = 0
+    row_wise: bool = False
+
+
+TABLE = 1024  # bytes: 256 words of 32 bits
+
+INTEGER: dict[str, VectorCost] = {
+    "conv2d": VectorCost(1, 1),
+    "linear": VectorCost(1),
+    "matmul": VectorCost(1),
+    "add": VectorCost(4, 2),
+    "sub": VectorCost(4, 2),
+    "mul": VectorCost(4, 2),
+    "relu": VectorCost(1),
+    "relu6": VectorCost(1),
+    "clip": VectorCost(1),
+    "sigmoid": VectorCost(4, 0, TABLE),
+    "tanh": VectorCost(4, 0, TABLE),
+    "gelu": VectorCost(4, 0, TABLE),
+    "silu": VectorCost(4, 0, TABLE),
+    "max_pool2d": VectorCost(1),
+    "avg_pool2d": VectorCost(8, 3),
+    "global_avg_pool": VectorCost(2, 1),
+    "mean": VectorCost(2, 1),
+    "softmax": VectorCost(12, 2, TABLE, row_wise=True),
+    "layer_norm": VectorCost(12, 3, 0, row_wise=True),
+    "requantize": VectorCost(1),
+    "identity": VectorCost(1),
+    "concat": VectorCost(1),
+    "slice": VectorCost(1),
+    "gather": VectorCost(1),
+    "transpose": VectorCost(1),
+}
+FLOAT: dict[str, VectorCost] = {
+    **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items()},
+    "softmax": VectorCost(6, 1, row_wise=True),
+    "layer_norm": VectorCost(6, 1, row_wise=True),
+    "batch_norm": VectorCost(2, 1),
+}
+
+
+def vector_cost(op: str, *, integer: bool) -> VectorCost | None:
+    """Return an op's cost on the vector unit, None where it has no instruction sequence."""
+    return (INTEGER if integer else FLOAT).get(op)

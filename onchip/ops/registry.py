@@ -1,0 +1,31 @@
+"""Every op there is, by name.
+
+In: the files of this folder. Out: `OPS`, name -> `Op`, and `look_up_op` with a helpful refusal.
+Promises: one literal list of files; importing an op registers nothing.
+"""
+
+from onchip.errors import NotSupported, did_you_mean
+from onchip.ops import attention, conv, elementwise, layout, logical, matmul, norm, rnn
+from onchip.ops.types import Op
+
+OPS: dict[str, Op] = {
+    op.name: op
+    for op in (
+        *conv.OPS,
+        *matmul.OPS,
+        *attention.OPS,
+        *rnn.OPS,
+        *norm.OPS,
+        *elementwise.OPS,
+        *layout.OPS,
+        *logical.OPS,
+    )
+}
+
+
+def look_up_op(name: str, where: str) -> Op:
+    """Give the op of that name, or refuse it by the name of the node that uses it."""
+    op = OPS.get(name)
+    if op is None:
+        raise NotSupported("OC1310", where, f"onchip has no op '{name}'", next=did_you_mean(name, OPS))
+    return op

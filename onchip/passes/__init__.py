@@ -1,0 +1,1 @@
+"""Graph -> Graph: fold, quantize, cast."""

@@ -1,0 +1,159 @@
+"""Float Graph -> int8 Graph: post-training quantization.
+
+In:       a folded float Graph (channels-last, batch norms folded, ReLU an attribute) and calibration samples, or None.
+Out:      the same nodes, names and order on int8 tensors, with `quantize` behind each float input and `dequantize`
+          before each float output; transposes at the graph's edges stay outside of them, on the host.
+Promises: weights are symmetric in [-127, 127] per output channel; biases int32 at sx*sw; activations asymmetric int8
+          per tensor; ops that copy bits share their input's parameters; every requantizing node carries `rounding`;
+          integer and bool tensors (token ids, masks) stay. With samples None every scale is a placeholder, and weights
+          need not be known.
+Does not: fold or fuse (fold.py), or change an op's meaning; an op without integer meaning is refused by name.
+Sources:  Jacob 2018 (arXiv 1712.05877); the integer contract in docs/arithmetic.md; LiteRT's int8 specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from onchip.errors import NotSupported, UsageError
+from onchip.ir.graph import Graph, Node
+from onchip.ops.types import FLOAT_DTYPES, Quantization
+from onchip.passes.calibrate import Calibration, Range, Sample, calibrate
+from onchip.passes.quantize_rules import RULES, SAME_SCALE, Rewrite, activation_parameters, symmetric_parameters
+
+ROUNDINGS = ("single", "double", "fp32")
+FIXED = {  # what LiteRT's int8 specification prescribes
+    "softmax": Quantization((1 / 256,), (-128,)),
+    "sigmoid": Quantization((1 / 256,), (-128,)),
+    "tanh": Quantization((1 / 128,), (0,)),
+}
+
+TOLD_APART: dict[str, Range] = {  # outside of this range the op's int8 output stays what it is at the edge
+    "relu": (0.0, inf),
+    "relu6": (0.0, 6.0),
+    "sigmoid": (-8.0, 8.0),  # sigmoid(-8) = 0.0003, a step is 1/256
+    "tanh": (-4.0, 4.0),  # 1 - tanh(4) = 0.0007, a step is 1/128
+}
+
+
+def quantize(
+    graph: Graph, samples: Sequence[Sample] | None, *, rounding: str = "single", percentile: float | None = None
+) -> Graph:
+    """Quantize a float graph to int8.
+
+    `rounding` is the requantization mode of every node: "single" (our own chips), "double" or "fp32"
+    (docs/arithmetic.md).
+    Raises NotSupported for an op that has no integer meaning, UsageError for samples that do not calibrate.
+    """
+    if rounding not in ROUNDINGS:
+        raise UsageError(
+            "OC1414", graph.name, f"no rounding mode '{rounding}'", limit=f"There are {', '.join(ROUNDINGS)}"
+        )
+    if any(n.op in ("quantize", "dequantize", "requantize") for n in graph.nodes):
+        raise UsageError("OC1415", graph.name, "the graph is quantized already", next="Give the float graph")
+    calibration = calibrate(graph, samples, percentile=percentile)
+    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding)
+    is_host = _host_nodes(graph)
+    for node in graph.nodes:
+        if node.name in is_host or not any(_is_float(graph, name) for name in (*node.inputs, *node.outputs)):
+            rewrite.copy(node)
+        else:
+            RULES.get(node.op, _refuse)(rewrite, node)
+    return rewrite.finish()
+
+
+def _is_float(graph: Graph, name: str) -> bool:
+    return bool(name) and graph.tensor(name).dtype in FLOAT_DTYPES
+
+
+def _refuse(rewrite: Rewrite, node: Node) -> None:
+    raise NotSupported(
+        "OC1380",
+        f"{rewrite.graph.name}: {node.name}",
+        f"op '{node.op}' has no int8 arithmetic",
+        next="Run it on a float chip (dtype bf16 or f32), or replace it by one of the ops of `onchip check`",
+    )
+
+
+def _host_nodes(graph: Graph) -> frozenset[str]:
+    """Find the transposes at the edges: those of a graph input, and those whose only use is to be a graph output."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op != "transpose":
+            continue
+        is_first = node.inputs[0] in graph.inputs
+        is_last = node.outputs[0] in graph.outputs and not graph.consumers(node.outputs[0])
+        if is_first or is_last:
+            found.add(node.name)
+    return frozenset(found)
+
+
+def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantization]:
+    """Choose the quantization of every float activation, in the order of the nodes.
+
+    Ops that copy bits do not ask: their rule hands on what the input has. A tensor whose only use is `concat` or `clip`
+    is made at once in the parameters of that node's output: the producer requantizes anyway, and values outside of the
+    clip saturate as they should. Nor is a range wider than what the only reader tells apart (TOLD_APART).
+    """
+    later = _handed_back(graph)
+    balanced = _balanced(graph)
+    chosen: dict[str, Quantization] = {}
+
+    def of(name: str) -> Quantization:
+        while name in later:
+            name = later[name]
+        if name in balanced:
+            return symmetric_parameters(*calibration.of(name))
+        return activation_parameters(*_told_apart(graph, name, calibration.of(name)))
+
+    for name in graph.inputs:
+        if _is_float(graph, name):
+            chosen[name] = of(name)
+    for node in graph.nodes:
+        for name in node.outputs:
+            if not _is_float(graph, name):
+                continue
+            chosen[name] = FIXED.get(node.op) or of(name)
+        if node.op == "lstm":
+            chosen[node.outputs[1]] = chosen[node.outputs[0]]
+    return chosen
+
+
+def _balanced(graph: Graph) -> frozenset[str]:
+    """Find the queries and keys of attention, back through ops that copy bits: a zero point of 0 keeps scores one product."""
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "attention":
+            waiting = list(node.inputs[:2])
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                maker = makers.get(name)
+                if maker is not None and maker.op in SAME_SCALE:
+                    waiting += [i for i in maker.inputs if i and i not in found]
+    return frozenset(found)
+
+
+def _told_apart(graph: Graph, name: str, full: Range) -> Range:
+    readers = {node.op for node in graph.consumers(name)}
+    if len(readers) != 1 or name in graph.outputs:
+        return full
+    low, high = TOLD_APART.get(readers.pop(), (-inf, inf))
+    return max(low, full[0]), min(high, full[1])
+
+
+def _handed_back(graph: Graph) -> dict[str, str]:
+    """Map a tensor to the output of the concat or clip that is its only use, where its producer is free to choose."""
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    later: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.op not in ("concat", "clip"):
+            continue
+        for name in node.inputs:
+            maker = makers.get(name)
+            is_free = maker is not None and maker.op not in (*FIXED, *SAME_SCALE, "lstm")
+            if is_free and len(graph.consumers(name)) == 1 and name not in graph.outputs:
+                later[name] = node.outputs[0]
+    return later

@@ -1,0 +1,341 @@
+"""How each op becomes its int8 self: one rule per op, and the `Rewrite` that they write into.
+
+In:       a float node, with the quantization chosen for every activation.
+Out:      one int8 node (more where a concat input needs `requantize`) with its int8 and int32 constants.
+Promises: a rule reads the source graph and appends to its Rewrite, nothing else; constants without data stay so.
+Does not: choose the activations' parameters (quantize.py).
+Sources:  Jacob 2018, eq. 5 to 7 (weights, biases); LiteRT's int8 LSTM (cell at a power of two, gates Q3.12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import floor, log2
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip.errors import NotSupported
+from onchip.ir.graph import Graph, Node, Tensor, constant_tensor
+from onchip.ops.types import FLOAT_DTYPES, AttributeValue, Quantization
+from onchip.passes.calibrate import Calibration
+
+Array = NDArray[Any]
+SAME_SCALE = ("max_pool2d", "avg_pool2d", "reshape", "transpose", "slice", "identity", "clip", "gather")
+BIAS_LIMIT = 2.0**30  # of an int32 accumulator's 2^31: the other half is for the products
+
+
+def activation_parameters(low: float, high: float) -> Quantization:
+    """Give scale and zero point of int8 values over [low, high], which holds 0 (Jacob 2018, section 3)."""
+    scale = float(np.float32((high - low) / 255.0))
+    if not scale > 0.0:
+        return Quantization((1.0 / 128.0,), (0,))
+    return Quantization((scale,), (min(127, max(-128, round(-128.0 - low / scale))),))
+
+
+def symmetric_parameters(low: float, high: float) -> Quantization:
+    """Give the scale of int8 values in 127 steps on either side of 0."""
+    scale = float(np.float32(max(-low, high) / 127.0))
+    return Quantization((scale if scale > 0.0 else 1.0 / 128.0,), (0,))
+
+
+def symmetric(bound: Array) -> Array:
+    """Give scales over [-bound, bound] in 127 steps; a channel of zeros takes the largest scale there is."""
+    largest = float(bound.max(initial=0.0)) or 1.0
+    return np.where(bound > largest * 2.0**-24, bound, largest).astype(np.float32).astype(np.float64) / 127.0
+
+
+@dataclass(slots=True)
+class Rewrite:
+    """The int8 graph while it grows; local to one call of `quantize`."""
+
+    graph: Graph
+    chosen: Mapping[str, Quantization]
+    calibration: Calibration
+    rounding: str
+    tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    nodes: list[Node] = field(default_factory=list[Node])
+    outside: set[str] = field(default_factory=set[str])  # float tensors on the host's side
+    made: dict[str, str] = field(default_factory=dict[str, str])  # source tensor -> its int8 tensor
+    restored: dict[str, str] = field(
+        default_factory=dict[str, str]
+    )  # source tensor -> its float tensor after dequantize
+
+    def __post_init__(self) -> None:
+        for name in self.graph.inputs:
+            self.tensors[name] = self.graph.tensor(name)
+            if self._is_float(name):
+                self.outside.add(name)
+
+    def _is_float(self, name: str) -> bool:
+        return self.graph.tensor(name).dtype in FLOAT_DTYPES
+
+    def append(self, node: Node, *tensors: Tensor) -> None:
+        """Add a node with the tensors that it makes or that it brings."""
+        for t in tensors:
+            self.tensors[t.name] = t
+        self.nodes.append(node)
+
+    def int8(self, name: str) -> str:
+        """Name the int8 tensor of an activation or a constant operand; quantizes a host-side float at its first use."""
+        source = self.graph.tensor(name)
+        if name in self.made:
+            return self._only_int8(self.made[name])
+        if source.constant is not None:
+            self.made[name] = self.constant_operand(name)
+            return self.made[name]
+        if name not in self.outside:
+            raise NotSupported("OC1381", name, f"an int8 op cannot read a tensor of dtype {source.dtype}")
+        q = Tensor(f"{name}.int8", source.shape, "i8", self.chosen[name])
+        self.append(Node(f"{name}.quantize", "quantize", (name,), (q.name,), (("dtype", "i8"),)), q)
+        self.made[name] = q.name
+        return q.name
+
+    def _only_int8(self, name: str) -> str:
+        dtype = self.tensors[name].dtype
+        if dtype != "i8":
+            raise NotSupported("OC1381", name, f"an int8 op cannot read a tensor of dtype {dtype}", next="Read y or h")
+        return name
+
+    def params(self, name: str) -> Quantization:
+        """Give the quantization of the int8 tensor of a source activation or constant operand."""
+        q = self.tensors[self.int8(name)].quantization
+        assert q is not None
+        return q
+
+    def result(self, name: str, *, quantization: Quantization | None = None) -> Tensor:
+        """Make the quantized tensor of a node's output; a graph output's name is left to its float."""
+        q = f"{name}.int8" if name in self.graph.outputs else name
+        self.made[name] = q
+        return Tensor(q, self.graph.tensor(name).shape, "i8", quantization or self.chosen[name])
+
+    def constant(self, name: str, data: Array | None, *, like: str, dtype: str, quantization: Quantization) -> str:
+        """Add a constant of the shape of the source tensor `like`, under `name`."""
+        value = self.graph.tensor(like).shape if data is None else data
+        self.tensors[name] = constant_tensor(name, value, dtype, quantization)
+        return name
+
+    def keep(self, name: str) -> str:
+        """Bring a tensor over as it is: masks, token ids, float parameters of a norm."""
+        if name and name not in self.tensors:
+            self.tensors[name] = self.graph.tensor(name)
+        return name
+
+    def constant_operand(self, name: str) -> str:
+        """Quantize a constant operand (a position table, an embedding, a factor) per tensor, asymmetric."""
+        constant = self.graph.tensor(name).constant
+        assert constant is not None
+        new = name if name not in self.tensors else f"{name}.int8"
+        if constant.data is None:
+            return self.constant(new, None, like=name, dtype="i8", quantization=activation_parameters(-1.0, 1.0))
+        data = np.asarray(constant.data, np.float64)
+        q = activation_parameters(min(0.0, float(data.min(initial=0))), max(0.0, float(data.max(initial=0))))
+        values = np.clip(np.rint(data / q.scale[0]) + q.zero_point[0], -128, 127).astype(np.int8)
+        return self.constant(new, values, like=name, dtype="i8", quantization=q)
+
+    def copy(self, node: Node) -> None:
+        """Bring a node over unchanged: integer bookkeeping, and transposes on the host's side."""
+        inputs = tuple(
+            self.keep(self.float(name)) if name and self._is_float(name) else self.keep(name) for name in node.inputs
+        )
+        tensors = [self.graph.tensor(name) for name in node.outputs]
+        self.outside.update(t.name for t in tensors if t.dtype in FLOAT_DTYPES)
+        self.append(Node(node.name, node.op, inputs, node.outputs, node.attributes), *tensors)
+
+    def float(self, name: str) -> str:
+        """Name the float tensor of an activation for the host's side; dequantizes at its first use."""
+        if name in self.outside or name not in self.made:
+            return name
+        if name not in self.restored:
+            restored = name if name in self.graph.outputs else f"{name}.float"
+            tensor = Tensor(restored, self.graph.tensor(name).shape, "f32")
+            self.append(Node(f"{name}.dequantize", "dequantize", (self.made[name],), (restored,), ()), tensor)
+            self.restored[name] = restored
+        return self.restored[name]
+
+    def finish(self) -> Graph:
+        """Close the graph with the dequantized outputs."""
+        for name in self.graph.outputs:
+            self.keep(self.float(name))
+        g = self.graph
+        return Graph(g.name, tuple(self.tensors.values()), tuple(self.nodes), g.inputs, g.outputs, g.states)
+
+
+Rule = Callable[[Rewrite, Node], None]
+
+
+def _with(node: Node, **more: AttributeValue) -> tuple[tuple[str, AttributeValue], ...]:
+    return tuple(sorted({**dict(node.attributes), **more}.items()))
+
+
+def _plain(rewrite: Rewrite, node: Node) -> None:
+    """Every float input int8, the output int8, nothing to round: tables, copies, softmax."""
+    inputs = tuple(_operand(rewrite, name) for name in node.inputs)
+    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), node.attributes))
+
+
+def _rounded(rewrite: Rewrite, node: Node) -> None:
+    """As `_plain`, with the rounding of its requantization."""
+    inputs = tuple(_operand(rewrite, name) for name in node.inputs)
+    attributes = _with(node, rounding=rewrite.rounding)
+    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), attributes))
+
+
+def _operand(rewrite: Rewrite, name: str) -> str:
+    is_float = bool(name) and rewrite.graph.tensor(name).dtype in FLOAT_DTYPES
+    return rewrite.int8(name) if is_float else rewrite.keep(name)
+
+
+def _made(rewrite: Rewrite, node: Node) -> tuple[str, ...]:
+    tensors = [rewrite.result(name) for name in node.outputs]
+    for t in tensors:
+        rewrite.tensors[t.name] = t
+    return tuple(t.name for t in tensors)
+
+
+def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
+    """Quantize weights [K, ...] symmetrically per output channel; gives the new constant's name.
+
+    A channel's scale is widened where its bias at sx*sw would leave 30 bits.
+    """
+    constant = rewrite.graph.tensor(name).constant
+    if constant is None:
+        raise NotSupported("OC1382", name, "weights that are computed at run time have no int8 form", next="Use matmul")
+    new = name if name not in rewrite.tensors else f"{name}.{len(rewrite.tensors)}"
+    if constant.data is None:
+        return rewrite.constant(new, None, like=name, dtype="i8", quantization=Quantization((1 / 127,), (0,)))
+    data = np.asarray(constant.data, np.float64)
+    flat = np.abs(data.reshape(len(data), -1)).max(axis=1, initial=0.0)
+    scale = symmetric(flat)
+    b = _data(rewrite, bias)
+    if b is not None:
+        scale = np.maximum(scale, np.abs(b) / (x.scale[0] * BIAS_LIMIT))
+    shape = (-1, *(1,) * (data.ndim - 1))
+    values = np.clip(np.rint(data / scale.reshape(shape)), -127, 127).astype(np.int8)
+    q = Quantization(tuple(scale.tolist()), (0,) * len(data), axis=0)
+    return rewrite.constant(new, values, like=name, dtype="i8", quantization=q)
+
+
+def _data(rewrite: Rewrite, name: str) -> Array | None:
+    constant = rewrite.graph.tensor(name).constant if name else None
+    return None if constant is None or constant.data is None else np.asarray(constant.data, np.float64)
+
+
+def biases(rewrite: Rewrite, name: str, x: Quantization, w: str) -> str:
+    """Quantize a bias [K] to int32 at sx * sw (Jacob 2018, eq. 11); gives the new constant's name."""
+    if not name:
+        return ""
+    qw = rewrite.tensors[w].quantization
+    assert qw is not None
+    scale = np.array(qw.scale) * x.scale[0]
+    q = Quantization(tuple(scale.tolist()), (0,) * len(scale), axis=qw.axis)
+    new = name if name not in rewrite.tensors else f"{name}.{len(rewrite.tensors)}"
+    b = _data(rewrite, name)
+    values = None if b is None else np.clip(np.rint(b / scale), -(2**31), 2**31 - 1).astype(np.int32)
+    return rewrite.constant(new, values, like=name, dtype="i32", quantization=q)
+
+
+def _weighted(rewrite: Rewrite, node: Node) -> None:
+    """conv2d and linear."""
+    names = (*node.inputs, "")[:3]
+    x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
+    w = weights(rewrite, names[1], names[2], qx)
+    inputs = (x, w, biases(rewrite, names[2], qx, w))
+    attributes = _with(node, rounding=rewrite.rounding)
+    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), attributes))
+
+
+def _attention(rewrite: Rewrite, node: Node) -> None:
+    score = activation_parameters(*rewrite.calibration.inside(node.name))
+    inputs = [rewrite.int8(name) for name in node.inputs[:3]]
+    if len(node.inputs) > 3:
+        inputs.append(_keep_mask(rewrite, node, node.inputs[3]))
+    attributes = _with(
+        node, rounding=rewrite.rounding, score_scale=score.scale[0], score_zero_point=score.zero_point[0]
+    )
+    rewrite.append(Node(node.name, node.op, tuple(inputs), _made(rewrite, node), attributes))
+
+
+def _keep_mask(rewrite: Rewrite, node: Node, name: str) -> str:
+    """Bring a bool mask over; a constant additive mask of 0 and very negative values becomes one."""
+    if not name or rewrite.graph.tensor(name).dtype == "bool":
+        return rewrite.keep(name)
+    data = _data(rewrite, name)
+    if data is None or not np.all((data == 0.0) | (data <= -1e4)):
+        raise NotSupported(
+            "OC1383", node.name, "int8 attention takes a bool mask, this one adds", next="Pass a keep-mask"
+        )
+    new = f"{name}.keep"
+    rewrite.tensors[new] = constant_tensor(new, np.asarray(data == 0.0), "bool")
+    return new
+
+
+def _lstm(rewrite: Rewrite, node: Node) -> None:
+    names = [*node.inputs, *("",) * (7 - len(node.inputs))]
+    if names[5] or names[6]:
+        raise NotSupported("OC1384", node.name, "an int8 lstm starts from zeros, this one is given a state")
+    x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
+    y, h, c = (rewrite.result(name) for name in node.outputs)
+    qy = y.quantization
+    assert qy is not None
+    c = replace(c, dtype="i16", quantization=_cell_parameters(max(map(abs, rewrite.calibration.inside(node.name)))))
+    w_ih = weights(rewrite, names[1], names[3], qx)
+    w_hh = weights(rewrite, names[2], names[4], qy)
+    inputs = (x, w_ih, w_hh, biases(rewrite, names[3], qx, w_ih), biases(rewrite, names[4], qy, w_hh))
+    rewrite.append(Node(node.name, node.op, inputs, (y.name, h.name, c.name), node.attributes), y, h, c)
+
+
+def _cell_parameters(bound: float) -> Quantization:
+    """Give the cell's power of two: the finest of 2^-15 to 2^-9 that holds |c| <= bound (LiteRT's int8 LSTM)."""
+    bits = 15 if bound == 0.0 else 14 - floor(log2(bound))
+    return Quantization((2.0 ** -min(15, max(9, bits)),), (0,))
+
+
+def _layer_norm(rewrite: Rewrite, node: Node) -> None:
+    """Scale and bias stay float: the integer op derives its int32 constants from them."""
+    inputs = (rewrite.int8(node.inputs[0]), *(rewrite.keep(name) for name in node.inputs[1:]))
+    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), node.attributes))
+
+
+def _joined(rewrite: Rewrite, node: Node) -> None:
+    """concat: inputs with other parameters than the output's are requantized."""
+    result = rewrite.result(node.outputs[0])
+    inputs = [_matched(rewrite, name, result, node) for name in node.inputs]
+    rewrite.append(Node(node.name, node.op, tuple(inputs), (result.name,), node.attributes), result)
+
+
+def _matched(rewrite: Rewrite, name: str, like: Tensor, node: Node) -> str:
+    given = rewrite.int8(name)
+    tensor = rewrite.tensors[given]
+    if tensor.quantization == like.quantization:
+        return given
+    new = Tensor(f"{given}.{node.name}", tensor.shape, "i8", like.quantization)
+    if new.name not in rewrite.tensors:
+        attributes = (("dtype", "i8"), ("rounding", rewrite.rounding))
+        rewrite.append(Node(f"{new.name}.requantize", "requantize", (given,), (new.name,), attributes), new)
+    return new.name
+
+
+def _copied(rewrite: Rewrite, node: Node) -> None:
+    """Ops that copy bits: the output has the parameters of the input (of the table, for gather)."""
+    first = rewrite.int8(node.inputs[0])
+    result = rewrite.result(node.outputs[0], quantization=rewrite.tensors[first].quantization)
+    inputs = (first, *(rewrite.keep(name) for name in node.inputs[1:]))
+    rewrite.append(Node(node.name, node.op, inputs, (result.name,), node.attributes), result)
+
+
+RULES: dict[str, Rule] = {
+    "conv2d": _weighted,
+    "linear": _weighted,
+    "attention": _attention,
+    "lstm": _lstm,
+    "layer_norm": _layer_norm,
+    "concat": _joined,
+    **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool"), _rounded),
+    **dict.fromkeys(SAME_SCALE, _copied),
+    **dict.fromkeys(
+        ("softmax", "sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "neg", "relu", "relu6"), _plain
+    ),
+}

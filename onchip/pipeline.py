@@ -1,0 +1,181 @@
+"""The order of things, and the only place that knows it: model -> Graph -> Plan -> Program -> Trace -> Report.
+
+In: what a user names. Out: nouns. Each function is a few calls; `watch(name, noun)` sees every noun on its way, which is
+what `--emit`, debugging and the docs use. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onchip.chip import Chip, chip_dtype
+from onchip.errors import NotSupported
+from onchip.ir.evaluate import evaluate
+from onchip.ir.graph import Graph
+from onchip.ir.program import Model, Program
+from onchip.ir.report import Report
+from onchip.ir.trace import RunTrace, Trace
+from onchip.lowering.lower import lower
+from onchip.passes.cast import float_dtype
+from onchip.passes.fold import fold
+from onchip.passes.quantize import quantize
+from onchip.planner.plan import plan
+from onchip.planner.tile import EFFORT
+from onchip.reports.summary import summarize
+from onchip.simulator.clock import estimate_cycles, simulate_cycles
+from onchip.simulator.energy import energy
+from onchip.simulator.values import run_values
+
+Watch = Callable[[str, Any], None]
+Samples = Sequence[Mapping[str, NDArray[Any]]]
+
+__all__ = [
+    "compare",
+    "compile",
+    "compile_graph",
+    "estimate",
+    "estimate_trace",
+    "evaluate",
+    "read",
+    "report",
+    "simulate",
+]
+
+
+def _nothing(_name: str, _noun: Any) -> None:
+    """Watch nothing."""
+
+
+def read(model: Any, example: Any = None, *, batch: int | None = None, weights: str | None = None) -> Graph:
+    """Return the Graph of a model: `@name` of the zoo, a path, `package.module:factory`, or a torch module with inputs."""
+    if isinstance(model, str) and model.startswith("@"):
+        graph = importlib.import_module("onchip.zoo.catalog").build(model[1:], weights=weights)
+    else:
+        graph = importlib.import_module("onchip.frontends.read").read(model, example)
+    return graph.bind(batch=batch) if batch is not None else graph
+
+
+def compile_graph(
+    graph: Graph, chip: Chip, *, samples: Samples | None = None, dtype: str | None = None, rounding: str | None = None,
+    watch: Watch = _nothing,
+) -> Graph:  # fmt: skip
+    """Return the graph that the chip runs: folded, and int8 (quantized here unless it comes so) or of the float dtype."""
+    folded = fold(bind_batch(graph) if samples is None else graph)  # samples may come in any number at once
+    watch("fold", folded)
+    wanted = dtype_of(graph, chip, dtype)
+    chip.matrix.array(wanted)
+    if wanted == "int8":
+        made = (
+            folded if is_quantized(folded) else quantize(folded, samples, rounding=rounding or chip.rounding.modes[0])
+        )
+        made = fold(bind_batch(made))
+        check_rounding(made, chip, rounding)
+    else:
+        made = float_dtype(bind_batch(folded), wanted)
+    watch("graph", made)
+    return made
+
+
+def bind_batch(graph: Graph) -> Graph:
+    """Bind a batch that is still a symbol to 1."""
+    symbols = {d for name in graph.inputs for d in graph.tensor(name).shape if isinstance(d, str)}
+    return graph.bind(batch=1) if "batch" in symbols else graph
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Return whether some activation of the graph is int8 already."""
+    return any(t.dtype == "i8" and t.quantization is not None and t.constant is None for t in graph.tensors)
+
+
+def dtype_of(graph: Graph, chip: Chip, dtype: str | None) -> str:
+    """Return the dtype of a run: asked for, the quantized graph's own, or the chip's default."""
+    if dtype is not None:
+        return chip_dtype(dtype)
+    return "int8" if is_quantized(graph) else chip.default_dtype
+
+
+def check_rounding(graph: Graph, chip: Chip, rounding: str | None) -> None:
+    """Refuse a graph whose rounding the chip does not have. Raises NotSupported."""
+    for node in graph.nodes:
+        mode = node.attribute("rounding", "")
+        if mode and mode not in chip.rounding.modes and chip.evidence != "estimate":
+            limit = f"chip '{chip.name}' rounds {', '.join(chip.rounding.modes)}"
+            raise NotSupported(
+                "OC1330", node.name, f"rounding '{mode}'", limit=limit, next='Rewrite it with rounding="chip"'
+            )
+
+
+def compile(
+    graph: Graph, chip: Chip | str, *, samples: Samples | None = None, dtype: str | None = None,
+    rounding: str | None = None, effort: int = EFFORT, watch: Watch = _nothing,
+) -> Program:  # fmt: skip
+    """Return the program of a network on a chip, with the constants' bytes. Raises NotSupported, DoesNotFit."""
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
+    if chip.evidence == "estimate":
+        fact = "array and dataflow unpublished; estimate only"
+        raise NotSupported("OC1331", chip.name, fact, next="Use onchip estimate, or a chip of another evidence level")
+    return _program(graph, chip, samples, dtype, rounding, effort, watch, with_data=True)
+
+
+def _program(
+    graph: Graph, chip: Chip, samples: Samples | None, dtype: str | None, rounding: str | None, effort: int, watch: Watch,
+    *, with_data: bool,
+) -> Program:  # fmt: skip
+    wanted = dtype_of(graph, chip, dtype)
+    made = compile_graph(graph, chip, samples=samples, dtype=dtype, rounding=rounding, watch=watch)
+    planned = plan(made, chip, wanted, effort=effort)
+    watch("plan", planned)
+    program = lower(planned, _model(graph, made, samples), with_data=with_data and wanted == "int8")
+    watch("program", program)
+    return program
+
+
+def _model(graph: Graph, made: Graph, samples: Samples | None) -> Model:
+    bound = bind_batch(graph)
+    batch = bound.tensor(bound.inputs[0]).shape[0] if bound.inputs and bound.tensor(bound.inputs[0]).shape else 1
+    notes = ["the host quantizes inputs and puts them in channels-last order; not in the time"]
+    if is_quantized(made) and not is_quantized(graph) and samples is None:
+        notes.append("scales are placeholders: no samples were given; they change values, not the schedule")
+    return Model(graph.name, bound.hash, bound.macs(), bound.parameters(), int(batch), tuple(notes))
+
+
+def estimate_trace(
+    graph: Graph, chip: Chip | str, *, dtype: str | None = None, effort: int = EFFORT, watch: Watch = _nothing
+) -> Trace:
+    """Return the exact cycles of our program for a network on a chip, from shapes and dtypes alone."""
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
+    program = _program(graph, chip, None, dtype, None, effort, watch, with_data=False)
+    trace = estimate_cycles(program)
+    watch("trace", trace)
+    return trace
+
+
+def estimate(
+    graph: Graph, chip: Chip | str, *, dtype: str | None = None, effort: int = EFFORT, watch: Watch = _nothing
+) -> Report:
+    """Return the report of a network on a chip: latency, energy, memory, and where the time goes."""
+    return report(estimate_trace(graph, chip, dtype=dtype, effort=effort, watch=watch))
+
+
+def simulate(
+    program: Program, inputs: Mapping[str, NDArray[Any]] | None = None, *, events: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Trace | RunTrace:  # fmt: skip
+    """Play every instruction; with inputs also run the values, bit for bit. Raises NotSupported for float values."""
+    trace = simulate_cycles(program, events=events, progress=progress)
+    return trace if inputs is None else run_values(program, inputs, trace)
+
+
+def report(trace: Trace) -> Report:
+    """Return the report of a trace."""
+    return summarize(trace, energy(trace))
+
+
+def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = None) -> tuple[Report, ...]:
+    """Return a report per chip, fastest first."""
+    reports = [estimate(graph, chip, dtype=dtype) for chip in chips]
+    return tuple(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))

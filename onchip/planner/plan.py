@@ -1,0 +1,107 @@
+"""The planner's door: Graph x Chip -> Plan.
+
+In: a Graph whose dimensions are numbers and whose tensors have the chip's dtype (int8, or floats). Out: a Plan: kernels in
+order, each with the mapping that the search found, buffers with addresses, and a place in far memory for every tensor that
+crosses from one kernel to another. Tensors whose lives do not overlap share far memory; inputs, outputs and states do not.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from onchip.chip import Chip
+from onchip.errors import DoesNotFit
+from onchip.ir.graph import Graph
+from onchip.ir.plan import Kernel, Mapping, Place, Plan, Shape
+from onchip.planner import sequence
+from onchip.planner.buffers import place_buffers
+from onchip.planner.group import Group, Grouping, group_nodes
+from onchip.planner.shapes import ELEMENT_BYTES, dims, shape_of
+from onchip.planner.tile import EFFORT, tile
+
+LINE = 64  # bytes; tensors start on such a line
+
+
+def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT) -> Plan:
+    """Return the plan of a graph on a chip. Raises NotSupported and DoesNotFit, naming the node."""
+    chip.matrix.array(dtype)
+    grouping = group_nodes(graph)
+    kernels = tuple(_kernel(group, grouping, graph, chip, dtype, effort) for group in grouping.groups)
+    places = _places(graph, grouping, dtype)
+    return Plan(graph, chip, dtype, kernels, places, tuple(grouping.host_before), tuple(grouping.host_after))
+
+
+def _kernel(group: Group, grouping: Grouping, graph: Graph, chip: Chip, dtype: str, effort: int) -> Kernel:
+    name = group.nodes[0].name
+    nodes = tuple(node.name for node in group.nodes)
+    inputs = tuple(group.inputs)
+    if group.nodes[0].op in sequence.OPS:
+        shape, mapping, buffers = sequence.plan_sequence(group.nodes[0], graph, chip, dtype)
+        return Kernel(name, nodes, inputs, group.output, shape, mapping, buffers)
+    shape = shape_of(group.nodes, inputs[1:], graph, dtype)
+    mapping = _tile(name, shape, chip, effort)
+    return Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
+
+
+def _tile(name: str, shape: Shape, chip: Chip, effort: int) -> Mapping:
+    try:
+        return tile(shape, chip, effort)
+    except DoesNotFit as error:
+        raise DoesNotFit(error.code, name, error.fact, limit=error.limit, next=error.next) from None
+
+
+def _places(graph: Graph, grouping: Grouping, dtype: str) -> tuple[Place, ...]:
+    """Give every tensor between kernels its bytes: first fit over lifetimes, in order of birth."""
+    births, deaths = _lives(graph, grouping)
+    placed: list[tuple[int, int, int, int]] = []  # birth, death, address, end
+    places: list[Place] = []
+    outputs = {grouping.root(_before_host(graph, grouping, o)) for o in graph.outputs}
+    for tensor in sorted(births, key=lambda t: (births[t], t)):
+        size = -(-prod(dims(graph, tensor)) * _bytes(graph, tensor, dtype) // LINE) * LINE
+        kind = "input" if births[tensor] < 0 else "output" if tensor in outputs else "intermediate"
+        constant = graph.tensor(tensor).constant is not None
+        kind = "constant" if constant else kind
+        birth, death = (-1, len(grouping.groups) + 1) if kind != "intermediate" else (births[tensor], deaths[tensor])
+        address = 0
+        for other in sorted((p for p in placed if p[0] <= death and birth <= p[1]), key=lambda p: p[2]):
+            if address + size <= other[2]:
+                break
+            address = max(address, other[3])
+        placed.append((birth, death, address, address + size))
+        places.append(Place(tensor, address, size, kind))
+    renamed = [
+        Place(name, p.address, p.size, p.kind)
+        for name in grouping.alias
+        for p in places
+        if p.tensor == grouping.root(name)
+    ]
+    return (*places, *renamed)
+
+
+def _bytes(graph: Graph, tensor: str, dtype: str) -> int:
+    own = graph.tensor(tensor).dtype
+    if own in ("i64", "i32"):
+        return 4
+    return 2 if own == "i16" else ELEMENT_BYTES[dtype]
+
+
+def _before_host(graph: Graph, grouping: Grouping, tensor: str) -> str:
+    """Return the tensor on the chip from which the host finishes a graph output."""
+    while (node := graph.producer(tensor)) is not None and node.name in grouping.host_after:
+        tensor = node.inputs[0]
+    return tensor
+
+
+def _lives(graph: Graph, grouping: Grouping) -> tuple[dict[str, int], dict[str, int]]:
+    births: dict[str, int] = {}
+    deaths: dict[str, int] = {}
+    for number, group in enumerate(grouping.groups):
+        for name in group.inputs:
+            root = grouping.root(name)
+            births.setdefault(root, -1)
+            deaths[root] = number
+        for node in group.nodes[-1:]:
+            for output in node.outputs:
+                births[output] = number
+                deaths.setdefault(output, number)
+    return births, deaths

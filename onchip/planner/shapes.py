@@ -1,0 +1,159 @@
+"""From a fused group of nodes to the Shape that decides its mapping.
+
+In: the nodes of a group, the graph, the dtype. Out: a Shape. Leading dimensions that nothing distinguishes are folded
+into rows, so a matrix product is the grid [1, M, 1, N]; a pointwise convolution too.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from onchip.errors import NotSupported
+from onchip.ir.graph import Graph, Node
+from onchip.ir.plan import Shape
+from onchip.ops.cost import vector_cost
+
+ELEMENT_BYTES = {"int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4}
+WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
+
+
+def dims(graph: Graph, tensor: str) -> tuple[int, ...]:
+    """Return a tensor's shape as numbers. Raises NotSupported where a dimension has no number yet."""
+    shape = graph.tensor(tensor).shape
+    symbols = [d for d in shape if isinstance(d, str)]
+    if symbols:
+        fact = f"dimension '{symbols[0]}' has no number yet"
+        raise NotSupported("OC1306", tensor, fact, next=f"Bind it: graph.bind({symbols[0]}=1)")
+    return tuple(int(d) for d in shape)
+
+
+def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str) -> Shape:
+    """Return the Shape of a group: its first node decides the kind, the others add vector work."""
+    anchor, last = nodes[0], nodes[-1]
+    integer = dtype == "int8"
+    costs = [_cost(node, integer=integer) for node in nodes]
+    out = dims(graph, last.outputs[0])
+    common = {
+        "dtype": dtype,
+        "element_bytes": ELEMENT_BYTES[dtype],
+        "passes": sum(c.passes for c in costs),
+        "scratch": max(c.scratch for c in costs) + int(len(nodes) > 1),
+        "side_bytes": ELEMENT_BYTES[dtype],
+        "side_inputs": len(sides),
+        "table_bytes": sum(c.table_bytes for c in costs),
+        "whole_lanes": any(c.row_wise for c in costs),
+    }
+    flat = all(prod(dims(graph, side)) == prod(out) for side in sides)
+    if anchor.op in WINDOWED:
+        return _windowed(anchor, nodes, graph, flat, common)
+    if anchor.op == "linear":
+        rows, n = _rows(dims(graph, anchor.outputs[0]), flat)
+        return Shape(kind="matmul", grid=(*rows, n), source=(*rows, dims(graph, anchor.inputs[0])[-1]), **common)
+    if anchor.op in ("global_avg_pool", "mean"):
+        return _mean(anchor, graph, common)
+    if anchor.op == "slice":
+        return _slice(anchor, graph, common)
+    if anchor.op == "gather":
+        n, m = out[-1], prod(out[:-1])
+        return Shape(kind="vector", grid=(1, 1, m, n), source=(1, 1, m, n), parameters_per_lane=False, **common)
+    rows, n = _rows(out, flat)
+    common["parameters_per_lane"] = anchor.op == "layer_norm"
+    return Shape(kind="vector", grid=(*rows, n), source=(*rows, n), **common)
+
+
+def _cost(node: Node, *, integer: bool):
+    cost = vector_cost(node.op, integer=integer)
+    if cost is None:
+        raise NotSupported("OC1305", node.name, f"op '{node.op}' has no instruction sequence for this dtype")
+    return cost
+
+
+def _rows(shape: tuple[int, ...], flat: bool) -> tuple[tuple[int, int, int], int]:
+    """Return leading dimensions as (B, P, Q), and the last one."""
+    lead, n = (shape[:-1], shape[-1]) if shape else ((), 1)
+    if flat or len(lead) <= 1:
+        return (1, prod(lead), 1), n
+    if len(lead) == 2:
+        return (lead[0], lead[1], 1), n
+    return (prod(lead[:-2]), lead[-2], lead[-1]), n
+
+
+def _integers(node: Node, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    value = node.attribute(key, default)
+    assert isinstance(value, tuple)
+    return tuple(int(v) for v in value)
+
+
+def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, common: dict[str, object]) -> Shape:
+    b, h, w, c = dims(graph, anchor.inputs[0])
+    _, p, q, n = dims(graph, anchor.outputs[0])
+    stride, padding = _integers(anchor, "stride", (1, 1)), _integers(anchor, "padding", (0, 0, 0, 0))
+    dilation = _integers(anchor, "dilation", (1, 1))
+    pool = (1, 1)
+    if anchor.op == "conv2d":
+        groups = int(anchor.attribute("groups", 1))  # type: ignore[arg-type]
+        window = dims(graph, anchor.inputs[1])[1:3]
+        if groups not in (1, c) or (groups == c and n != c and c > 1):
+            fact = f"{groups} groups of {c} channels"
+            raise NotSupported(
+                "OC1307", anchor.name, fact, limit="conv2d runs with 1 group or one per channel (depthwise)"
+            )
+        kind = "matmul" if groups == 1 else "vector"
+        pools = [node for node in nodes[1:] if node.op == "max_pool2d"]
+        pool = _integers(pools[0], "kernel", (1, 1)) if pools else (1, 1)
+    else:
+        window, kind = _integers(anchor, "kernel", (1, 1)), "vector"
+        _check_average(anchor)
+    if kind == "matmul" and window == (1, 1) and stride == (1, 1) and not any(padding) and pool == (1, 1) and flat:
+        m = b * p * q
+        return Shape(kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), **common)  # type: ignore[arg-type]
+    return Shape(
+        kind=kind, grid=(b, p, q, n), source=(b, h, w, c), window=(window[0], window[1]), stride=(stride[0], stride[1]),
+        dilation=(dilation[0], dilation[1]), padding=(padding[0], padding[2]), pool=(pool[0], pool[1]),
+        parameters_per_lane=anchor.op == "conv2d", **common,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _check_average(node: Node) -> None:
+    if (
+        node.op == "avg_pool2d"
+        and any(_integers(node, "padding", (0, 0, 0, 0)))
+        and not node.attribute("count_include_pad", False)
+    ):
+        fact = "average pooling that leaves its padding out of the count"
+        raise NotSupported("OC1308", node.name, fact, limit="runs without padding, or with count_include_pad")
+
+
+def _mean(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
+    shape = dims(graph, node.inputs[0])
+    axes = (
+        (1, 2) if node.op == "global_avg_pool" else tuple(sorted(a % len(shape) for a in _integers(node, "axes", ())))
+    )
+    if axes == tuple(range(1, len(shape) - 1)) and len(shape) in (3, 4):
+        window = (shape[1], shape[2]) if len(shape) == 4 else (shape[1], 1)
+        grid, source = (shape[0], 1, 1, shape[-1]), (shape[0], window[0], window[1], shape[-1])
+        return Shape(kind="vector", grid=grid, source=source, window=window, parameters_per_lane=False, **common)  # type: ignore[arg-type]
+    fact = f"mean over axes {axes} of {len(shape)} dimensions"
+    raise NotSupported("OC1309", node.name, fact, limit="runs over all axes between the first and the last")
+
+
+def _slice(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
+    shape = dims(graph, node.inputs[0])
+    axis = int(node.attribute("axis", 0)) % len(shape)  # type: ignore[arg-type]
+    start, step = int(node.attribute("start", 0)), int(node.attribute("step", 1))  # type: ignore[arg-type]
+    if axis == len(shape) - 1 or step < 1:
+        fact = f"slice of axis {axis} with step {step}"
+        raise NotSupported("OC1309", node.name, fact, limit="runs on any axis but the last, forwards")
+    start += shape[axis] if start < 0 else 0
+    outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
+    n_out = dims(graph, node.outputs[0])[axis]
+    grid, source = (outer, n_out, 1, inner), (outer, shape[axis], 1, inner)
+    return Shape(
+        kind="vector",
+        grid=grid,
+        source=source,
+        stride=(step, 1),
+        padding=(-start, 0),
+        parameters_per_lane=False,
+        **common,  # type: ignore[arg-type]
+    )

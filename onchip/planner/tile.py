@@ -1,0 +1,208 @@
+"""The mapping search: tile sizes, loop order, cores and buffering of one kernel.
+
+In: a kernel's Shape, the chip, an effort (how many mappings are priced). Out: the Mapping that the formula ranks first,
+ties broken by the order of the candidates, so the same input gives the same Program.
+The formula is the longest of array, vector and memory time plus what cannot overlap; it only ranks. The cycles that are
+reported come from running the chosen program.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip.chip import Chip
+from onchip.errors import DoesNotFit
+from onchip.ir.plan import Mapping, Shape, ceil_div
+from onchip.isa import timing
+from onchip.isa.machine import columns, depth, machine_of
+from onchip.planner.buffers import local_bytes, sizes
+
+EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Columns of the candidate table."""
+
+    tb: Ints
+    tp: Ints
+    tq: Ints
+    tn: Ints
+    tc: Ints
+    outer: Ints
+    rows_cores: Ints
+    channel_cores: Ints
+
+    def take(self, keep: Any) -> Candidates:
+        return Candidates(*(getattr(self, name)[keep] for name in self.__slots__))
+
+
+def tile(shape: Shape, chip: Chip, effort: int = EFFORT) -> Mapping:
+    """Return the best mapping of a kernel. Raises DoesNotFit when not even the smallest tile fits."""
+    return _tile(shape, chip, effort)
+
+
+@functools.lru_cache(maxsize=4096)
+def _tile(shape: Shape, chip: Chip, effort: int) -> Mapping:
+    m = machine_of(chip, shape.dtype)
+    table = candidates(shape, chip, m)
+    for slots in (2, 1):
+        size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+        fits = local_bytes(shape, size, slots, chip) <= chip.local.size_bytes
+        fits &= size.sums + size.scratch <= chip.local.accumulator_bytes // 4
+        if fits.any():
+            return _best(shape, chip, m, table.take(fits), slots, effort)
+    raise _does_not_fit(shape, chip, table)
+
+
+def _best(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int, effort: int) -> Mapping:
+    if len(table.tb) > effort:
+        volume = table.tb * table.tp * table.tq * table.tn * table.tc
+        table = table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
+    cycles = price(shape, chip, m, table, slots)
+    i = int(np.argmin(cycles))
+    b = shape.grid[0]
+    return Mapping(
+        tb=int(table.tb[i]), tp=int(table.tp[i]), tq=int(table.tq[i]), tn=int(table.tn[i]), tc=int(table.tc[i]),
+        channels_outer=bool(table.outer[i]), rows_cores=int(table.rows_cores[i]),
+        channel_cores=int(table.channel_cores[i]), core_axis="b" if b > 1 else "p", slots=slots,
+        predicted_cycles=int(cycles[i]),
+    )  # fmt: skip
+
+
+def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
+    """Return every legal combination of tile sizes, order and cores as columns."""
+    b, p, q, n = shape.grid
+    rows = _row_tiles(b, p, q, shape.pool)
+    channels = [n] if shape.whole_lanes else _channel_tiles(n, m, shape)
+    depths = _depth_tiles(shape, depth(m) or 1)
+    orders = (1, 0) if shape.kind == "matmul" else (0,)
+    shares = _core_grids(chip.cores.count)
+    tb, tp, tq = np.array(rows, np.int64).T
+    axes = np.meshgrid(np.arange(len(rows)), channels, depths, orders, np.arange(len(shares)), indexing="ij")
+    row, tn, tc, outer, share = (axis.reshape(-1) for axis in axes)
+    tb, tp, tq = tb[row], tp[row], tq[row]
+    rows_cores, channel_cores = np.array(shares, np.int64).T[:, share]
+    tiles = -(-b // tb) if b > 1 else -(-p // tp)
+    legal = (rows_cores <= tiles) & (channel_cores <= -(-n // tn))
+    return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
+
+
+def _row_tiles(b: int, p: int, q: int, pool: tuple[int, int]) -> list[tuple[int, int, int]]:
+    heights = {min(p, max(1, t)) for t in (*(1 << i for i in range(14)), *(ceil_div(p, d) for d in range(1, 9)))}
+    heights = {p if t >= p else ceil_div(t, pool[0]) * pool[0] for t in heights}
+    heights = {t for t in heights if t <= p and t % pool[0] == 0} or {p}
+    widths = {q} | {ceil_div(ceil_div(q, 1 << d), pool[1]) * pool[1] for d in range(1, 15) if q >> d}
+    found = [(1, tp, tq) for tp in heights for tq in widths if tq <= q]
+    found += [(tb, p, q) for i in range(1, 11) if (tb := min(b, 1 << i)) > 1 and p % pool[0] == 0]
+    return sorted(set(found))
+
+
+def _channel_tiles(n: int, m: Ints, shape: Shape) -> list[int]:
+    step = columns(m) or int(m[timing.NATIVE_N]) or int(m[timing.COLUMNS])
+    step = step if shape.kind == "matmul" else int(m[timing.LANES])
+    return sorted({n, *(step << i for i in range(14) if step << i < n)})
+
+
+def _depth_tiles(shape: Shape, fold: int) -> list[int]:
+    """Return the channels summed at a time: any number of folds of a matrix product, divisors under a window."""
+    c = shape.source[3]
+    if shape.kind != "matmul":
+        return [c]
+    cut = [fold << i for i in range(14) if fold << i < c and fold << i >= 8]
+    if shape.window != (1, 1):
+        cut = [t for t in {*cut, *(c // d for d in (2, 3, 4, 6, 8, 12, 16) if c % d == 0)} if t and c % t == 0]
+    return sorted({c, *cut})
+
+
+def _core_grids(cores: int) -> list[tuple[int, int]]:
+    """Return grids of cores: all of them with few or many along the channels, and small ones for small kernels."""
+    wide = [w for w in (1, 2, 4, 6, 9, 12, 16, 32, 64) if w <= cores]
+    grids = {(cores // w, w) for w in wide} | {(1, cores)}
+    grids |= {(r, w) for r in (1, 4, 16, 32) for w in (1, 4, 16, 32) if r * w <= cores}
+    return sorted(grids)
+
+
+def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> Ints:
+    """Return the predicted cycles of each candidate."""
+    b, p, q, n = shape.grid
+    batch_cores = table.rows_cores if b > 1 else 1
+    row_cores = table.rows_cores if b == 1 else 1
+    nb, np_ = _up(_up(b, table.tb), batch_cores), _up(_up(p, table.tp), row_cores)
+    nq, nn, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
+    outputs, rows = nb * np_ * nq * nn, table.tb * table.tp * table.tq
+    array = outputs * nk * _array_cycles(shape, chip, m, rows, table.tn, table.tc)
+    vector = outputs * (rows * _up(table.tn, int(m[timing.LANES])) * shape.passes + 8)
+    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+    source_loads = np.where((table.outer == 1) | (nk > 1), outputs * nk, nb * np_ * nq)
+    weight_loads = np.where(nk > 1, outputs * nk, np.where(table.outer == 1, nn, np.where(nn > 1, outputs, 1)))
+    shared = 1 if chip.shared else 0
+    source_share = np.where(shared == 1, table.channel_cores, 1)
+    weight_share = np.where(shared == 1, table.rows_cores, 1)
+    both = size.source * source_loads + size.weights * weight_loads
+    other = (size.output + size.sides + size.parameters) * outputs
+    far = size.source * source_loads / source_share + size.weights * weight_loads / weight_share + other
+    active = table.rows_cores * table.channel_cores
+    memory = _far_cycles(m, far, both + other, active)
+    first = _far_cycles(m, (size.source + size.weights + size.output) * 1.0, 0 * far, active)
+    stretch = 1.0 if slots == 2 else 2.0
+    return np.ceil(np.maximum(np.maximum(array, vector), memory * stretch) + first).astype(np.int64)
+
+
+def _up(a: Any, b: Any) -> Any:
+    return -(-a // b)
+
+
+def _far_cycles(m: Ints, dram: Any, shared: Any, active: Any) -> Any:
+    rate = np.minimum(m[timing.DRAM_NUM] / m[timing.DRAM_DEN] / active, m[timing.CORE_NUM] / m[timing.CORE_DEN])
+    cycles = dram / rate
+    if m[timing.SHARED_NUM]:
+        cycles = np.maximum(cycles, shared * active * m[timing.SHARED_DEN] / m[timing.SHARED_NUM])
+    return cycles
+
+
+def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any) -> Any:
+    """Cycles of the array for one tile and one depth tile."""
+    if shape.kind != "matmul":
+        return 0 * rows
+    taps = shape.window[0] * shape.window[1]
+    k, es = taps * tc, shape.element_bytes
+    if m[timing.DATAFLOW] == timing.WEIGHT_STATIONARY:
+        height, width = depth(m), columns(m)
+        folds = _up(k, height) if chip.matrix.row_packing == "CRS" else taps * _up(tc, height)
+        read = rows * np.minimum(k, height) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
+        load = height * width * es * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM]
+        one = np.maximum(np.maximum(rows, read), np.maximum(height, load))
+        if m[timing.SERIAL]:
+            one = np.maximum(rows, read) + np.maximum(height, load) + height + width - 2
+        return folds * _up(tn, width) * one + 2 * height + width
+    read = (rows * k + k * tn) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
+    if m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY:
+        blocks = _up(rows, int(m[timing.ROWS])) * _up(tn, int(m[timing.COLUMNS] * m[timing.UNITS]))
+        return np.maximum(blocks * k, read) + m[timing.ROWS] + m[timing.COLUMNS]
+    native = _up(rows, int(m[timing.NATIVE_M])) * _up(tn, int(m[timing.NATIVE_N])) * _up(k, int(m[timing.NATIVE_K]))
+    return np.maximum(_up(native, int(m[timing.UNITS])), read) + timing.DOT_LATENCY
+
+
+def _does_not_fit(shape: Shape, chip: Chip, table: Candidates) -> DoesNotFit:
+    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+    need = int(np.min(local_bytes(shape, size, 1, chip)))
+    words = int(np.min(size.sums + size.scratch)) * 4
+    if words > chip.local.accumulator_bytes:
+        fact, limit = f"smallest tile needs {words} bytes of accumulator", chip.local.accumulator_bytes
+        key, value = "local.accumulator", words
+    else:
+        fact, limit, key, value = (
+            f"smallest tile needs {need} bytes of local memory",
+            chip.local.size_bytes,
+            "local.size",
+            need,
+        )
+    bigger = f"Try --set {key}={-(-value // 1024)}KiB, or int8 weights"
+    return DoesNotFit("OC2101", shape.kind, fact, limit=f"chip '{chip.name}' has {limit}", next=bigger)

@@ -1,0 +1,1 @@
+"""Trace -> Report, and the pictures and tables of reports."""

@@ -1,0 +1,92 @@
+"""What to try first: a few changes, each priced by running the estimate again, and shown only where it helps.
+
+In:       a Report, and a function that prices a change (None where it does not apply or does not fit).
+Out:      actions, best first, each with its gain per inference and the options that try it.
+Promises: nothing is guessed: a gain is the difference of two reports; at most MOST changes are priced.
+Does not: know how to price, or change the network's arithmetic without saying that accuracy needs a check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onchip.chip import Chip
+from onchip.ir.report import Report
+from onchip.units import format_exact
+
+MOST = 4
+LEAST_GAIN = 0.02  # below 2 % an action is not worth a line
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to change; what is None or empty stays."""
+
+    text: str
+    options: str
+    risk: str
+    batch: int | None = None
+    dtype: str | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A change that was priced: shares of time and energy per inference, negative is better."""
+
+    change: Change
+    time: float
+    energy: float | None
+
+    def __str__(self) -> str:
+        energy = f", {_percent(self.energy)} energy" if self.energy is not None else ""
+        gain = f"{_percent(self.time)} time per inference{energy}"
+        return f"{self.change.text}  ({self.change.options})   {gain}, {self.change.risk}"
+
+
+Reprice = Callable[[Change], Report | None]
+
+
+def try_first(report: Report, chip: Chip, reprice: Reprice, *, can_batch: bool) -> tuple[Action, ...]:
+    """Price the changes that suit what bounds the network, and return those that help, best first."""
+    found: list[Action] = []
+    for change in candidates(report, chip, can_batch=can_batch)[:MOST]:
+        changed = reprice(change)
+        if changed is None:
+            continue
+        time = changed.seconds_per_inference / report.seconds_per_inference - 1
+        if time <= -LEAST_GAIN:
+            found.append(Action(change, time, _energy(report, changed)))
+    return tuple(sorted(found, key=lambda action: (action.time, action.change.options)))
+
+
+def candidates(report: Report, chip: Chip, *, can_batch: bool) -> list[Change]:
+    """Return the changes worth pricing, those that concern the bound first."""
+    batch = 2 * report.model.batch
+    found: list[Change] = []
+    if can_batch:
+        found.append(Change(f"batch {batch}", f"-b {batch}", "a batch waits for its last input", batch=batch))
+    if report.dtype != "int8" and "int8" in chip.dtypes:
+        found.append(Change("quantize to int8", "--dtype int8", "check the accuracy", dtype="int8"))
+    doubled = {
+        "local.size": format_exact(2 * chip.local.size_bytes, "B"),
+        "dram.bandwidth": format_exact(2 * chip.dram.bandwidth_bytes_per_s, "B/s"),
+    }
+    keys = ("dram.bandwidth", "local.size") if report.bound == "memory" else ("local.size", "dram.bandwidth")
+    for key in keys:
+        value = doubled[key].replace(" ", "")
+        text = f"a chip with twice the {key.replace('.', ' ')}"
+        found.append(Change(text, f"--set {key}={value}", "accuracy exact", overrides=((key, value),)))
+    return found
+
+
+def _energy(before: Report, after: Report) -> float | None:
+    if before.energy_j is None or after.energy_j is None or not before.energy_j.value:
+        return None
+    each = before.energy_j.value / before.model.batch, after.energy_j.value / after.model.batch
+    return each[1] / each[0] - 1
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:+.0f} %".replace("-", "−")

@@ -1,0 +1,1 @@
+"""Program -> Trace: values bit for bit, cycles by events, energy from counts."""

@@ -1,0 +1,238 @@
+"""Cycles: the program on the machine, event by event, or with repeated iterations skipped exactly.
+
+In: a Program. Out: a Trace without outputs. `simulate_cycles` plays every instruction of every kernel; `estimate_cycles`
+plays a kernel that equals an earlier one (same code, other addresses) once and skips repeating iterations. Both give the
+same cycles: the tests compare them, and both with a cycle-stepped control model.
+Many cores: core (0, 0) of the grid has the largest share of every wave, so it decides; the far-memory ports are divided by
+the number of cores that have work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip.errors import InternalError
+from onchip.ir.program import KernelCode, Program
+from onchip.ir.trace import EVENT, NO_EVENTS, KernelTrace, Trace
+from onchip.isa import BARRIER, LOOP, timing
+from onchip.isa.fields import Record
+from onchip.isa.machine import machine_of
+from onchip.simulator import engine
+
+MAX_EVENTS = 1_000_000
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelArrays:
+    """A kernel's records behind each other, as the engines take them."""
+
+    ops: NDArray[np.uint8]
+    waits: NDArray[np.uint8]
+    signals: NDArray[np.uint8]
+    subs: NDArray[np.uint8]
+    integers: Ints
+    affines: Ints
+    has: NDArray[np.bool_]
+    starts: Ints
+    initial: Ints
+    active: int
+    records: Record
+
+    @property
+    def code(self) -> tuple[Any, ...]:
+        return (self.ops, self.waits, self.signals, self.subs, self.integers, self.affines, self.has, self.starts)
+
+
+def kernel_arrays(program: Program, kernel: KernelCode) -> KernelArrays:
+    """Cut a kernel's code out of the streams, without its barriers."""
+    parts = [program.streams[s][kernel.starts[s] + 1 : kernel.ends[s]] for s in range(4)]
+    barrier = program.streams[0][kernel.starts[0]]
+    if barrier["op"] != BARRIER.OP:
+        raise InternalError("OC9004", kernel.name, "does not start with a barrier")
+    packed = int(barrier["integers"][0])
+    records = np.concatenate(parts)
+    affines = np.ascontiguousarray(records["affines"])
+    return KernelArrays(
+        records["op"].copy(), records["wait"].copy(), records["signal"].copy(), records["sub"].copy(),
+        np.ascontiguousarray(records["integers"]), affines, affines.any(axis=2),
+        np.cumsum([0, *(len(p) for p in parts)]).astype(np.int64),
+        np.array([packed >> 4 * i & 15 for i in range(8)], np.int64), int(barrier["integers"][1]), records,
+    )  # fmt: skip
+
+
+def simulate_cycles(
+    program: Program, *, events: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Trace:
+    """Play every instruction. Raises InternalError on a deadlock."""
+    return _play(program, fast=False, events=events, progress=progress)
+
+
+def estimate_cycles(program: Program) -> Trace:
+    """Return the same cycles as `simulate_cycles`, sooner."""
+    return _play(program, fast=True, events=False, progress=None)
+
+
+def _play(program: Program, *, fast: bool, events: bool, progress: Callable[[int, int], None] | None) -> Trace:
+    machine = machine_of(program.chip, program.dtype)
+    memo: dict[bytes, Ints] = {}
+    kernels: list[KernelTrace] = []
+    found: list[NDArray[np.void]] = []
+    at = 0
+    for number, kernel in enumerate(program.kernels):
+        arrays = kernel_arrays(program, kernel)
+        key = _key(arrays) if fast else b""
+        totals = memo.get(key) if fast else None
+        if totals is None:
+            room = min(MAX_EVENTS - sum(map(len, found)), MAX_EVENTS) if events else 0
+            totals, rows = play_kernel(arrays, machine, kernel.name, fast=fast, room=room)
+            memo[key] = totals
+            if events:
+                found.append(_events(rows, number, at + int(machine[timing.BARRIER_CYCLES])))
+        kernels.append(kernel_trace(kernel, totals, machine, at, arrays.active, program))
+        at += kernels[-1].cycles
+        if progress is not None:
+            progress(number + 1, len(program.kernels))
+    recorded = np.concatenate(found) if found else NO_EVENTS
+    fidelity = "estimate" if fast else "event"
+    digest = "" if fast else program.hash
+    name, chip, dtype = program.name, program.chip, program.dtype
+    return Trace(name, chip, dtype, fidelity, digest, program.model, tuple(kernels), recorded)
+
+
+def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, room: int = 0) -> tuple[Ints, Ints]:
+    """Return the totals of one kernel and the events that `room` had space for."""
+    low, high = interior(arrays) if fast else (0, -1)
+    rows = np.zeros((room, engine.EVENT_FIELDS), np.int64)
+    totals, n = engine.play(*arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
+    if totals[engine.STATUS] != engine.OK:
+        problem = "deadlock" if totals[engine.STATUS] == engine.DEADLOCK else "semaphore overflow"
+        raise InternalError("OC9007", name, f"{problem} after {totals[engine.INSTRUCTIONS]} instructions")
+    return totals, rows[:n]
+
+
+def _key(arrays: KernelArrays) -> bytes:
+    """Everything that decides durations: the code without addresses."""
+    affines = arrays.affines.copy()
+    transfers = (arrays.ops == 1) | (arrays.ops == 2)
+    affines[transfers, 0:2] = 0
+    affines[transfers, 6] = 0
+    others = ~transfers
+    affines[others, 0:2] = 0
+    vector = (arrays.ops >= 5) & (arrays.ops <= 8) | (arrays.ops == 4)
+    affines[vector, 2] = 0
+    parts = (arrays.ops, arrays.waits, arrays.signals, arrays.subs, _timed_integers(arrays), affines, arrays.has[:, 3:])
+    return b"".join(p.tobytes() for p in (*parts, arrays.starts, arrays.initial)) + str(arrays.active).encode()
+
+
+def _timed_integers(arrays: KernelArrays) -> Ints:
+    integers = arrays.integers.copy()
+    transfers = (arrays.ops == 1) | (arrays.ops == 2)
+    integers[transfers, 8:15] = 0
+    requantize = arrays.ops == 5
+    integers[requantize, 13:] = 0
+    return integers
+
+
+def interior(arrays: KernelArrays) -> tuple[int, int]:
+    """Return the range of the outermost loop's indices in which its index clips nothing."""
+    low, high = 0, 1 << 40
+    for stream in range(4):
+        open_loops: list[tuple[int, int]] = []
+        for i in range(int(arrays.starts[stream]), int(arrays.starts[stream + 1])):
+            while open_loops and open_loops[-1][0] <= i:
+                open_loops.pop()
+            if arrays.ops[i] == LOOP.OP:
+                count, body = int(arrays.integers[i][0]), int(arrays.integers[i][1])
+                high = min(high, count - 1) if not open_loops else high
+                open_loops.append((i + 1 + body, count))
+                continue
+            counts = [c for _, c in open_loops]
+            for row, size, limit in _extents(arrays, i):
+                low, high = _narrow(row, size, limit, counts, low, high)
+    return low, high
+
+
+def _extents(arrays: KernelArrays, i: int) -> list[tuple[Ints, int, int | None]]:
+    """Return (operand, size, limit) of what can be clipped: coordinates have a limit, remaining extents have none."""
+    op, integers, affines, has = arrays.ops[i], arrays.integers[i], arrays.affines[i], arrays.has[i]
+    if op in (1, 2):
+        return [(affines[2 + d], int(integers[d]), int(integers[4 + d])) for d in range(4) if affines[2 + d][1]]
+    if op == 3:
+        places = ((1, 0), (2, 1))
+    elif op == 4:
+        places = ((3, 0), (4, 1), (5, 2), (6, 3), (7, 4))
+    elif 5 <= op <= 8:
+        places = ((3, 0), (4, 1), (5, 2), (6, 3))
+    else:
+        return []
+    return [(affines[a], int(integers[n]), None) for a, n in places if has[a] and affines[a][1]]
+
+
+def _narrow(row: Ints, size: int, limit: int | None, counts: list[int], low: int, high: int) -> tuple[int, int]:
+    inner = [int(row[2 + level]) * (count - 1) for level, count in enumerate(counts[1:])]
+    base, step = int(row[0]), int(row[1])
+    least, most = base + sum(min(0, v) for v in inner), base + sum(max(0, v) for v in inner)
+    bounds = [(least, size if limit is None else 0, 1)]
+    if limit is not None:
+        bounds.append((-most, size - limit, -1))
+    for value, needed, sign in bounds:  # sign * step * index + value >= needed
+        slope = sign * step
+        if slope > 0:
+            low = max(low, -(-(needed - value) // slope))
+        else:
+            high = min(high, (value - needed) // -slope)
+    return low, high
+
+
+def _events(rows: Ints, kernel: int, offset: int) -> NDArray[np.void]:
+    out = np.zeros(len(rows), EVENT)
+    out["kernel"], out["unit"] = kernel, rows[:, 0]
+    out["start"], out["end"], out["record"] = rows[:, 1] + offset, rows[:, 2] + offset, rows[:, 3]
+    return out
+
+
+def kernel_trace(
+    kernel: KernelCode, totals: Ints, machine: Ints, start: int, active: int, program: Program
+) -> KernelTrace:
+    """Return a kernel's totals with its time shared out among the causes."""
+    t = [int(v) for v in totals]
+    barrier = int(machine[timing.BARRIER_CYCLES])
+    return KernelTrace(
+        kernel.name, kernel.nodes, "matmul" if t[engine.N_MATMULS] else "vector", start, t[engine.CYCLES] + barrier,
+        kernel.macs, t[engine.MATRIX_BUSY], t[engine.VECTOR_BUSY], t[engine.DRAM_READ], t[engine.DRAM_WRITE],
+        t[engine.SHARED_BYTES], t[engine.LOCAL_READ], t[engine.LOCAL_WRITE], t[engine.ACCUMULATOR_BYTES],
+        t[engine.VECTOR_LANES], t[engine.INSTRUCTIONS], active, kernel.local_bytes,
+        _waterfall(t, machine, program, barrier),
+    )  # fmt: skip
+
+
+def _waterfall(t: list[int], machine: Ints, program: Program, barrier: int) -> tuple[tuple[str, Fraction], ...]:
+    parts = {name: Fraction(0) for name in ("useful", "underfill", "fill", "weights", "memory", "vector", "launch")}
+    parts["launch"] = Fraction(barrier)
+    cycles = t[engine.CYCLES]
+    if t[engine.N_MATMULS]:
+        peak = program.chip.peak_macs_per_cycle(program.dtype)
+        parts["useful"] = min(Fraction(t[engine.MACS], peak), Fraction(t[engine.MATRIX_BUSY]))
+        parts["underfill"] = t[engine.MATRIX_BUSY] - parts["useful"]
+        parts["weights"] = Fraction(t[engine.STALL_WEIGHTS])
+        parts["memory"], parts["vector"] = Fraction(t[engine.STALL_MEMORY]), Fraction(t[engine.STALL_VECTOR])
+        parts["fill"] = Fraction(t[engine.STALL_FILL])
+        tail = cycles - t[engine.LAST_MATRIX]
+        drain = min(tail, timing.matmul_latency(machine))
+        to_vector = max(0, min(tail, t[engine.LAST_VECTOR] - t[engine.LAST_MATRIX]) - drain)
+        parts["fill"] += drain
+        parts["vector"] += to_vector
+        parts["memory"] += tail - drain - to_vector
+    elif t[engine.LAST_VECTOR]:
+        parts["memory"] = Fraction(t[engine.STALL_MEMORY] + cycles - t[engine.LAST_VECTOR])
+        parts["vector"] = cycles - parts["memory"]
+    else:
+        parts["memory"] = Fraction(cycles)
+    return tuple(parts.items())

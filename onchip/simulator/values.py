@@ -1,0 +1,124 @@
+"""Values: the program's bytes through the machine, bit for bit.
+
+In: a Program with its constants, and the graph's inputs as the user has them (floats). Out: the graph's outputs. What the
+host does at the edges (quantize, layout) runs by the reference; everything between runs instruction by instruction.
+Multi-core programs run core by core: kernels write disjoint tiles, so the order of cores does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onchip.errors import InternalError, NotSupported, UsageError
+from onchip.ir.evaluate import evaluate
+from onchip.ir.program import Program, Region
+from onchip.ir.trace import RunTrace, Trace
+from onchip.simulator import interpreter
+from onchip.simulator.clock import KernelArrays, kernel_arrays
+
+ORDER = (0, 1, 2, 3)
+MARGIN = 64  # bytes behind far memory: word views need whole words
+NUMPY = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "bool": np.uint8}
+
+
+class Runner:
+    """A program ready to run: memories of one core and the constants in place. Call it with inputs, get outputs."""
+
+    def __init__(self, program: Program, *, order: tuple[int, int, int, int] = ORDER) -> None:
+        if program.dtype != "int8":
+            fact = f"values of {program.dtype} programs"
+            raise NotSupported("OC1332", program.name, fact, limit="int8 programs run; float programs are timed")
+        self.program = program
+        self._order = np.array(order, np.int64)
+        self._kernels = [kernel_arrays(program, k) for k in program.kernels]
+        self._far = np.zeros(program.far_bytes + MARGIN, np.uint8)
+        for region in program.regions:
+            self._place(region)
+        local = program.chip.local
+        self._local = np.zeros(-(-local.size_bytes // 4) * 4, np.uint8)
+        self._accumulator = np.zeros(local.accumulator_bytes // 4, np.int32)
+        self._weights = np.zeros(_weight_shape(self._kernels), np.float32)
+
+    def _place(self, region: Region) -> None:
+        if region.kind == "constant":
+            if region.data is None:
+                raise UsageError(
+                    "OC1401", region.name, "the program has no values for this constant", next="Compile it with weights"
+                )
+            self._far[region.address : region.address + region.n_bytes] = region.data
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the graph's outputs for its inputs. Raises UsageError where an input is missing or has another shape."""
+        before, after = self.program.host_before, self.program.host_after
+        tensors = dict(inputs) if before is None else {**inputs, **evaluate(before, inputs)}
+        for region in self.program.regions:
+            if region.kind == "input":
+                self._write(region, tensors)
+        self.run()
+        found = {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}
+        if after is not None:
+            wanted = {name: found[name] for name in after.inputs if name in found}
+            found |= evaluate(after, wanted)
+        return {name: found[name] for name in self.program.outputs}
+
+    def run(self) -> None:
+        """Run all kernels on what far memory holds now."""
+        for kernel, arrays in zip(self.program.kernels, self._kernels, strict=True):
+            for core in _cores(kernel.core_grid):
+                stuck = interpreter.run(
+                    *arrays.code,
+                    arrays.initial,
+                    self._order,
+                    *core,
+                    self._far,
+                    self._local,
+                    self._accumulator,
+                    self._weights,
+                )
+                if stuck:
+                    raise InternalError("OC9007", kernel.name, "deadlock: no stream can go on")
+
+    def _write(self, region: Region, tensors: Mapping[str, NDArray[Any]]) -> None:
+        value = tensors.get(region.name)
+        if value is None:
+            raise UsageError(
+                "OC1402", region.name, "input is missing", next=f"Inputs given: {', '.join(sorted(tensors)) or 'none'}"
+            )
+        if tuple(value.shape) != region.shape:
+            raise UsageError(
+                "OC1403", region.name, f"input has shape {list(value.shape)}", limit=f"it needs {list(region.shape)}"
+            )
+        data = np.ascontiguousarray(value.astype(NUMPY[region.dtype])).view(np.uint8).reshape(-1)
+        self._far[region.address : region.address + len(data)] = data
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return a region's bytes as the tensor they are."""
+        data = self._far[region.address : region.address + region.n_bytes]
+        return data.copy().view(NUMPY[region.dtype]).reshape(region.shape)
+
+
+def _cores(grid: tuple[int, int]) -> list[tuple[int, int]]:
+    return [(row, column) for row in range(grid[0]) for column in range(grid[1])]
+
+
+def _weight_shape(kernels: list[KernelArrays]) -> tuple[int, int]:
+    """Return room for the largest weight block, columns rounded up to the interpreter's block."""
+    rows = columns = 1
+    for arrays in kernels:
+        loads = arrays.ops == 3
+        if loads.any():
+            rows = max(rows, int(arrays.integers[loads, 0].max()))
+            columns = max(columns, int(arrays.integers[loads, 1].max()))
+    block = interpreter.BLOCK
+    return -(-rows // block) * block, -(-columns // block) * block
+
+
+def run_values(program: Program, inputs: Mapping[str, NDArray[Any]], trace: Trace) -> RunTrace:
+    """Return the trace together with the program's outputs."""
+    outputs = Runner(program)(inputs)
+    return RunTrace(**{f.name: getattr(trace, f.name) for f in fields(trace)}, outputs=outputs)

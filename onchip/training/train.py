@@ -1,0 +1,149 @@
+"""Train the demo networks on the digits, the same way every time.
+
+In:       the name of a network ("cnn", "lstm", "attention") and a seed.
+Out:      `TrainedNetwork`: the module in eval mode, its accuracy on the held-out 30 %, the images as the module
+          takes them, and example inputs for torch.export.
+Promises: same name, seed and torch build give the same weights; one thread; the caller's random state and thread
+          count are left as they were.
+          The test images take no part in training or in choosing when to stop: the number of epochs is fixed.
+Does not: quantize, export or print; `progress(epoch, epochs, loss)` is called after each epoch.
+Sources:  Adam: Kingma and Ba 2015; decoupled weight decay: Loshchilov and Hutter 2019;
+          one-cycle rate: Smith and Topin 2018.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from onchip.errors import UnknownName, did_you_mean
+from onchip.training.data import as_rows, digits
+from onchip.training.networks import AttentionClassifier, Cnn, LstmClassifier
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one network is made and trained."""
+
+    build: Callable[[], nn.Module]
+    is_sequence: bool  # takes rows [N, 8, 8] instead of images [N, 1, 8, 8]
+    epochs: int
+    rate: float
+    batch: int = 64
+    weight_decay: float = 0.01
+
+
+RECIPES: dict[str, Recipe] = {
+    "cnn": Recipe(Cnn, is_sequence=False, epochs=15, rate=4e-3),
+    "lstm": Recipe(LstmClassifier, is_sequence=True, epochs=40, rate=8e-3),
+    "attention": Recipe(AttentionClassifier, is_sequence=True, epochs=30, rate=3e-3),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedNetwork:
+    """A trained module with the data it was trained and tested on; `train_images[:n]` are calibration samples."""
+
+    name: str
+    module: nn.Module
+    float_accuracy: float  # share of the held-out images, 0..1
+    train_images: NDArray[np.float32]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.float32]
+    test_labels: NDArray[np.int64]
+    seed: int
+    losses: tuple[float, ...]  # mean training loss of each epoch
+
+    @property
+    def example(self) -> tuple[Tensor, ...]:
+        """Give the example inputs for torch.export: a batch of two test images."""
+        return (torch.tensor(self.test_images[:2]),)
+
+    def score(self, logits: NDArray[np.float32]) -> float:
+        """Give the share of the held-out images that these logits [540, 10] classify correctly."""
+        return float(np.mean(logits.argmax(axis=-1) == self.test_labels))
+
+
+def train(name: str, *, seed: int = 0, progress: Progress | None = None) -> TrainedNetwork:
+    """Train one of the demo networks on the digits.
+
+    Raises UnknownName for a name that is not in RECIPES.
+    """
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise UnknownName(
+            "OC1013", "train", f"no network '{name}'", limit=f"There are {known}", next=did_you_mean(name, RECIPES)
+        )
+    recipe, data = RECIPES[name], digits()
+    train_images, test_images = data.train_images, data.test_images
+    if recipe.is_sequence:
+        train_images, test_images = as_rows(train_images), as_rows(test_images)
+    with _reproducible(seed):
+        module = recipe.build()
+        losses = _fit(module, recipe, torch.tensor(train_images), torch.tensor(data.train_labels), progress)
+        logits = predict(module, test_images)
+    accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
+    return TrainedNetwork(
+        name,
+        module,
+        accuracy,
+        train_images,
+        data.train_labels,
+        test_images,
+        data.test_labels,
+        seed=seed,
+        losses=tuple(losses),
+    )
+
+
+def predict(module: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the module's logits for a batch of images."""
+    with torch.no_grad():
+        return np.asarray(module.eval()(torch.tensor(images)).numpy(), np.float32)
+
+
+def _fit(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, progress: Progress | None) -> list[float]:
+    module.train()
+    steps = -(-len(images) // recipe.batch)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=recipe.epochs * steps)
+    losses: list[float] = []
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        for batch in torch.randperm(len(images)).split(recipe.batch):
+            loss = functional.cross_entropy(module(images[batch]), labels[batch])
+            optimizer.zero_grad()
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]  torch's stub is untyped here
+            nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * len(batch)
+        losses.append(total / len(images))
+        if progress is not None:
+            progress(epoch + 1, recipe.epochs, losses[-1])
+    module.eval()
+    return losses
+
+
+@contextmanager
+def _reproducible(seed: int) -> Generator[None, None, None]:
+    """Run on one thread with deterministic kernels and this seed; put everything back afterwards."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(1)
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(strict)

@@ -1,0 +1,1 @@
+"""Standard networks as Graph builders: no torch, nothing downloaded."""

@@ -1,0 +1,61 @@
+"""Energy: counts times the table, worked out by hand for a trace of two kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from onchip.chip import Chip
+from onchip.errors import InternalError
+from onchip.ir.energy import COMPONENTS, Energy
+from onchip.ir.trace import Trace
+from onchip.simulator.energy import energy
+
+
+def test_every_component_by_hand(make_trace: Callable[..., Trace]) -> None:
+    """edge-npu-16: 0.3 pJ a MAC, 8 pJ/bit of DRAM, 20 mW at 500 MHz; SRAM of 32 KiB 2.5 and of 1 MiB 12.5 pJ/B."""
+    found = energy(make_trace())
+    assert found is not None
+    parts = dict(found.components)
+    assert parts["compute"] == pytest.approx(281_600 * 0.3e-12)
+    assert parts["dram"] == pytest.approx((5000 + 25_000) * 8 * 8e-12)
+    assert parts["static"] == pytest.approx(0.020 * 4000 / 500e6)
+    local = 2.5 * (12.5 / 2.5) ** (3 / 5)  # 256 KiB is three of the five doublings from 32 KiB to 1 MiB
+    assert parts["sram"] == pytest.approx(2 * 6000 * local * 1e-12)
+    accumulator = 2.5 * (12.5 / 2.5) ** (1 / 5)  # 64 KiB
+    assert parts["accumulator"] == pytest.approx(2 * 8000 * accumulator * 1e-12)
+    assert sum(parts.values()) == pytest.approx(found.total_j)
+    assert found.band == 2.0
+
+
+def test_kernels_sum_to_the_components(make_trace: Callable[..., Trace]) -> None:
+    found = energy(make_trace())
+    assert found is not None
+    for i, (name, joules) in enumerate(found.components):
+        assert name == COMPONENTS[i]
+        assert joules == pytest.approx(sum(parts[i] for parts in found.kernels))
+
+
+def test_cores_multiply_events_but_not_static(make_trace: Callable[..., Trace]) -> None:
+    one, four = energy(make_trace("tpu-v1")), energy(make_trace("tpu-v1", cores=4))
+    assert one is not None and four is not None
+    ratio = {name: b / a for (name, a), (_, b) in zip(one.components, four.components, strict=True)}
+    assert ratio == pytest.approx({"compute": 4, "sram": 4, "accumulator": 4, "dram": 4, "static": 1})
+
+
+def test_no_table_or_no_such_mac_gives_none(make_trace: Callable[..., Trace]) -> None:
+    trace = make_trace()
+    bare = dataclasses.replace(Chip.load("edge-npu-16"), energy=None, assumed=())
+    assert energy(dataclasses.replace(trace, chip=bare)) is None
+    assert energy(make_trace("h100-sxm", dtype="fp8")) is None
+
+
+def test_the_noun_refuses_nonsense() -> None:
+    with pytest.raises(InternalError, match="OC9040"):
+        Energy(((1.0,),), 0.0, 2.0, "x")
+    with pytest.raises(InternalError, match="OC9041"):
+        Energy(((1.0, -1.0, 0.0, 0.0, 0.0),), 0.0, 2.0, "x")
+    with pytest.raises(InternalError, match="OC9041"):
+        Energy(((1.0,) * 5,), 0.0, 0.5, "x")
