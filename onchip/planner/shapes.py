@@ -6,12 +6,13 @@ into rows, so a matrix product is the grid [1, M, 1, N]; a pointwise convolution
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Shape
-from onchip.ops.cost import vector_cost
+from onchip.ops.cost import VectorCost, vector_cost
 
 ELEMENT_BYTES = {"int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4}
 WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
@@ -33,35 +34,31 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
     integer = dtype == "int8"
     costs = [_cost(node, integer=integer) for node in nodes]
     out = dims(graph, last.outputs[0])
-    common = {
-        "dtype": dtype,
-        "element_bytes": ELEMENT_BYTES[dtype],
-        "passes": sum(c.passes for c in costs),
-        "scratch": max(c.scratch for c in costs) + int(len(nodes) > 1),
-        "side_bytes": ELEMENT_BYTES[dtype],
-        "side_inputs": len(sides),
-        "table_bytes": sum(c.table_bytes for c in costs),
-        "whole_lanes": any(c.row_wise for c in costs),
-    }
     flat = all(prod(dims(graph, side)) == prod(out) for side in sides)
+    rows, n = _rows(out, flat)
+    plain = Shape(
+        kind="vector", dtype=dtype, element_bytes=ELEMENT_BYTES[dtype], grid=(*rows, n), source=(*rows, n),
+        passes=sum(c.passes for c in costs), scratch=max(c.scratch for c in costs) + int(len(nodes) > 1),
+        side_bytes=ELEMENT_BYTES[dtype], side_inputs=len(sides), table_bytes=sum(c.table_bytes for c in costs),
+        whole_lanes=any(c.row_wise for c in costs), parameters_per_lane=anchor.op == "layer_norm",
+    )  # fmt: skip
     if anchor.op in WINDOWED:
-        return _windowed(anchor, nodes, graph, flat, common)
+        return _windowed(anchor, nodes, graph, flat, plain)
     if anchor.op == "linear":
         rows, n = _rows(dims(graph, anchor.outputs[0]), flat)
-        return Shape(kind="matmul", grid=(*rows, n), source=(*rows, dims(graph, anchor.inputs[0])[-1]), **common)
+        source = (*rows, dims(graph, anchor.inputs[0])[-1])
+        return replace(plain, kind="matmul", grid=(*rows, n), source=source, parameters_per_lane=True)
     if anchor.op in ("global_avg_pool", "mean"):
-        return _mean(anchor, graph, common)
+        return _mean(anchor, graph, plain)
     if anchor.op == "slice":
-        return _slice(anchor, graph, common)
+        return _slice(anchor, graph, plain)
     if anchor.op == "gather":
-        n, m = out[-1], prod(out[:-1])
-        return Shape(kind="vector", grid=(1, 1, m, n), source=(1, 1, m, n), parameters_per_lane=False, **common)
-    rows, n = _rows(out, flat)
-    common["parameters_per_lane"] = anchor.op == "layer_norm"
-    return Shape(kind="vector", grid=(*rows, n), source=(*rows, n), **common)
+        grid = (1, 1, prod(out[:-1]), out[-1])
+        return replace(plain, grid=grid, source=grid, parameters_per_lane=False)
+    return plain
 
 
-def _cost(node: Node, *, integer: bool):
+def _cost(node: Node, *, integer: bool) -> VectorCost:
     cost = vector_cost(node.op, integer=integer)
     if cost is None:
         raise NotSupported("OC1305", node.name, f"op '{node.op}' has no instruction sequence for this dtype")
@@ -84,7 +81,7 @@ def _integers(node: Node, key: str, default: tuple[int, ...]) -> tuple[int, ...]
     return tuple(int(v) for v in value)
 
 
-def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, common: dict[str, object]) -> Shape:
+def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: Shape) -> Shape:
     b, h, w, c = dims(graph, anchor.inputs[0])
     _, p, q, n = dims(graph, anchor.outputs[0])
     stride, padding = _integers(anchor, "stride", (1, 1)), _integers(anchor, "padding", (0, 0, 0, 0))
@@ -106,11 +103,11 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, common:
         _check_average(anchor)
     if kind == "matmul" and window == (1, 1) and stride == (1, 1) and not any(padding) and pool == (1, 1) and flat:
         m = b * p * q
-        return Shape(kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), **common)  # type: ignore[arg-type]
-    return Shape(
-        kind=kind, grid=(b, p, q, n), source=(b, h, w, c), window=(window[0], window[1]), stride=(stride[0], stride[1]),
+        return replace(plain, kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), parameters_per_lane=True)
+    return replace(
+        plain, kind=kind, grid=(b, p, q, n), source=(b, h, w, c), window=(window[0], window[1]), stride=(stride[0], stride[1]),
         dilation=(dilation[0], dilation[1]), padding=(padding[0], padding[2]), pool=(pool[0], pool[1]),
-        parameters_per_lane=anchor.op == "conv2d", **common,  # type: ignore[arg-type]
+        parameters_per_lane=anchor.op == "conv2d",
     )  # fmt: skip
 
 
@@ -124,7 +121,7 @@ def _check_average(node: Node) -> None:
         raise NotSupported("OC1308", node.name, fact, limit="runs without padding, or with count_include_pad")
 
 
-def _mean(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
+def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:
     shape = dims(graph, node.inputs[0])
     axes = (
         (1, 2) if node.op == "global_avg_pool" else tuple(sorted(a % len(shape) for a in _integers(node, "axes", ())))
@@ -132,12 +129,12 @@ def _mean(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
     if axes == tuple(range(1, len(shape) - 1)) and len(shape) in (3, 4):
         window = (shape[1], shape[2]) if len(shape) == 4 else (shape[1], 1)
         grid, source = (shape[0], 1, 1, shape[-1]), (shape[0], window[0], window[1], shape[-1])
-        return Shape(kind="vector", grid=grid, source=source, window=window, parameters_per_lane=False, **common)  # type: ignore[arg-type]
+        return replace(plain, grid=grid, source=source, window=window, parameters_per_lane=False)
     fact = f"mean over axes {axes} of {len(shape)} dimensions"
     raise NotSupported("OC1309", node.name, fact, limit="runs over all axes between the first and the last")
 
 
-def _slice(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
+def _slice(node: Node, graph: Graph, plain: Shape) -> Shape:
     shape = dims(graph, node.inputs[0])
     axis = int(node.attribute("axis", 0)) % len(shape)  # type: ignore[arg-type]
     start, step = int(node.attribute("start", 0)), int(node.attribute("step", 1))  # type: ignore[arg-type]
@@ -148,12 +145,6 @@ def _slice(node: Node, graph: Graph, common: dict[str, object]) -> Shape:
     outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
     n_out = dims(graph, node.outputs[0])[axis]
     grid, source = (outer, n_out, 1, inner), (outer, shape[axis], 1, inner)
-    return Shape(
-        kind="vector",
-        grid=grid,
-        source=source,
-        stride=(step, 1),
-        padding=(-start, 0),
-        parameters_per_lane=False,
-        **common,  # type: ignore[arg-type]
+    return replace(
+        plain, grid=grid, source=source, stride=(step, 1), padding=(-start, 0), parameters_per_lane=False
     )

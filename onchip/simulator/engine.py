@@ -162,7 +162,9 @@ def play(ops, waits, signals, subs, integers, affines, has, starts, machine, ini
             if ops[i] == 4:
                 t = max(t, max(matrix[0], matrix[2]))
             elif ops[i] == 3:
-                t = max(t, matrix[3] if machine[timing.SERIAL] else matrix[1])
+                t = max(t, matrix[2])
+                if machine[timing.SERIAL]:
+                    t = max(t, matrix[3])
             blocked, mask = False, waits[i]
             q = 0
             while mask:
