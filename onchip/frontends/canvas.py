@@ -11,12 +11,15 @@ Does not: simplify. It refuses, with the node's name, what has no form here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
 from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
+from onchip.ops.registry import OPS
 from onchip.ops.types import Array, AttributeValue, Dimension, Shape, show
 
 
@@ -29,13 +32,15 @@ class Canvas:
         self._constants: dict[str, list[tuple[Array, str]]] = {}
         self._turned: dict[tuple[str, tuple[int, ...]], str] = {}
 
-    def free(self, name: str) -> str:
-        """Reserve a name that is not taken."""
+    def free(self, name: str, n_outputs: int = 1) -> str:
+        """Reserve a name that is not taken, and with it the names of a node's further outputs."""
         base = name or "node"
-        candidate, number = base, 2
-        while candidate in self._names:
-            candidate, number = f"{base}.{number}", number + 1
-        self._names.add(candidate)
+        for number in count(1):
+            candidate = base if number == 1 else f"{base}.{number}"
+            own = {candidate, *(f"{candidate}.{i}" for i in range(1, n_outputs))}
+            if own.isdisjoint(self._names):
+                break
+        self._names |= own
         return candidate
 
     def shape(self, name: str) -> Shape:
@@ -63,17 +68,39 @@ class Canvas:
 
     def nodes(self, op: str, inputs: Sequence[str], name: str, **attributes: AttributeValue) -> tuple[str, ...]:
         """Add a node and give all its outputs."""
-        made = self._builder.node(op, inputs, name=self.free(name), **attributes)
+        own = self.free(name, len(OPS[op].outputs))
+        made = self._builder.node(op, inputs, name=own, **attributes)
         return (made,) if isinstance(made, str) else made
 
-    def finish(self, outputs: Sequence[str], inputs: Sequence[str]) -> Graph:
-        """Close the graph; an output that is an input or repeats another gets an identity of its own."""
+    def finish(self, outputs: Sequence[str], inputs: Sequence[str], names: Sequence[str] = ()) -> Graph:
+        """Close the graph; an output that is an input or repeats another gets an identity of its own.
+
+        `names` are what the outputs are to be called; only names of inputs are not given away.
+        """
         seen: set[str] = set(inputs)
+        own: list[str] = []
         for name in outputs:
-            own = self.node("identity", (name,), f"{name}.output") if name in seen else name
-            seen.add(own)
-            self._builder.output(own)
-        return self._builder.finish()
+            own.append(self.node("identity", (name,), f"{name}.output") if name in seen else name)
+            seen.add(own[-1])
+            self._builder.output(own[-1])
+        wanted = {old: new for old, new in zip(own, names, strict=False) if new not in inputs}
+        return self._renamed(self._builder.finish(), wanted)
+
+    def _renamed(self, graph: Graph, wanted: dict[str, str]) -> Graph:
+        """Give tensors other names; a tensor that has such a name already makes way."""
+        names = {old: new for old, new in wanted.items() if old != new}
+        for new in tuple(names.values()):
+            if new in self._names and new not in wanted:
+                names[new] = self.free(new)
+        if not names:
+            return graph
+
+        def each(tensors: Sequence[str]) -> tuple[str, ...]:
+            return tuple(names.get(t, t) for t in tensors)
+
+        tensors = tuple(replace(t, name=names.get(t.name, t.name)) for t in graph.tensors)
+        nodes = tuple(replace(n, inputs=each(n.inputs), outputs=each(n.outputs)) for n in graph.nodes)
+        return replace(graph, tensors=tensors, nodes=nodes, outputs=each(graph.outputs))
 
     def transpose(self, x: str, perm: Sequence[int], name: str = "") -> str:
         """Transpose once per tensor and permutation."""

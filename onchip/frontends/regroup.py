@@ -34,6 +34,9 @@ def regroup(stored: Shape, wanted: Sequence[Shape | None]) -> tuple[Shape, tuple
     complete = _fill_in(stored, wanted)
     if complete is None:
         return None
+    plain = _plain(stored, complete)
+    if plain is not None:
+        return plain, (1,) * len(plain)
     rest: list[Dimension] = [d for d in stored if d != 1]
     made: list[Dimension] = []
     sizes: list[int] = []
@@ -44,6 +47,22 @@ def regroup(stored: Shape, wanted: Sequence[Shape | None]) -> tuple[Shape, tuple
         made += taken
         sizes.append(len(taken))
     return (tuple(made), tuple(sizes)) if not rest else None
+
+
+def _plain(stored: Shape, wanted: Sequence[Shape]) -> Shape | None:
+    """Give the wanted shape itself where none of its dimensions is a product of a symbol."""
+    made: list[Dimension] = []
+    for factors in wanted:
+        symbols = [d for d in factors if isinstance(d, str)]
+        size = prod(d for d in factors if isinstance(d, int))
+        if len(symbols) > 1 or (symbols and size != 1):
+            return None
+        made.append(symbols[0] if symbols else size)
+    return tuple(made) if _content(stored) == _content(made) else None
+
+
+def _content(shape: Sequence[Dimension]) -> tuple[int, list[str]]:
+    return prod(d for d in shape if isinstance(d, int)), sorted(d for d in shape if isinstance(d, str))
 
 
 def _fill_in(stored: Shape, wanted: Sequence[Shape | None]) -> list[Shape] | None:

@@ -92,11 +92,12 @@ def model(
     constants: Arrays | None = None,
     opset: int = 17,
 ) -> onnx.ModelProto:
+    domains = {"": opset} | {n.domain: 1 for n in nodes if n.domain}
     given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(s)) for n, s in inputs.items()]
     made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
     initializers = [numpy_helper.from_array(a, n) for n, a in (constants or {}).items()]
     graph = helper.make_graph(list(nodes), "hand", given, made, initializers)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid(*d) for d in domains.items()], ir_version=8)
     return onnx.shape_inference.infer_shapes(proto)  # gives the outputs their shapes
 
 

@@ -37,11 +37,11 @@ def run(
     builtin: str, options: object, inputs: list, outputs: list, *, intermediates: list | None = None, version: int = 1
 ):
     """Run one operator; returns its outputs. Inputs of `is_input` are fed, the others are constants; None is absent."""
-    model, graph, code = parts().ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
+    model, graph, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, builtin)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
     code.version = version
-    buffers, tensors = [parts().BufferT()], []
+    buffers, tensors = [schema.BufferT()], []
 
     def add(t):
         if t is None:
@@ -54,12 +54,12 @@ def run(
         tensor.isVariable = t.is_variable
         tensor.buffer = 0
         if is_fixed:
-            buffer = parts().BufferT()
+            buffer = schema.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(t.data).tobytes(), np.uint8)
             buffers.append(buffer)
             tensor.buffer = len(buffers) - 1
         if t.scale is not None:
-            q = parts().QuantizationParametersT()
+            q = schema.QuantizationParametersT()
             q.scale = np.atleast_1d(np.asarray(t.scale, np.float32))
             q.zeroPoint = np.full(q.scale.shape, t.zero, np.int64)
             q.quantizedDimension = t.axis
@@ -67,7 +67,7 @@ def run(
         tensors.append(tensor)
         return len(tensors) - 1
 
-    operator = parts().OperatorT()
+    operator = schema.OperatorT()
     operator.opcodeIndex = 0
     operator.inputs = [add(t) for t in inputs]
     operator.outputs = [add(t) for t in outputs]

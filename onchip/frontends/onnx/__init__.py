@@ -103,14 +103,29 @@ def _checked(model: ModelProto, where: str) -> ModelProto:
                 "OC1352", f"{where}: {node.name or node.output[0]}",
                 f"operator {node.op_type} is of the domain '{node.domain}'", limit="Only the standard domain is read",
             )  # fmt: skip
+    for info in model.graph.input:
+        if info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape"):
+            raise NotSupported("OC1353", f"{where}: {info.name}", "an input without a known number of dimensions")
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(_with_output_shapes(model))
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadFile("OC1251", where, f"it is no valid model: {text}") from error
     if not model.graph.output:
         raise BadFile("OC1251", where, "its graph has no output")
     return model
+
+
+def _with_output_shapes(model: ModelProto) -> ModelProto:
+    """Give outputs without a shape one, in a copy: the checker wants it, and nobody reads it."""
+    if all(not o.type.HasField("tensor_type") or o.type.tensor_type.HasField("shape") for o in model.graph.output):
+        return model
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for output in copy.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()
+    return copy
 
 
 def _inlined(model: ModelProto) -> ModelProto:

@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto
 
 from onchip.frontends.onnx.walk import DTYPES, FIX_BATCH, Dims, Fill, Known, Value, Walk
 from onchip.frontends.regroup import Grouped, regroup
-from onchip.ops.types import Dimension, Shape
+from onchip.ops.types import Dimension, Shape, show
 
 Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
 
@@ -80,7 +80,8 @@ def _reshape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     ]
     found = regroup(tuple(d for f in factors for d in f), wanted)
     if found is None:
-        raise walk.refuse(node, f"{factors} to {target}", code="OC1353", limit=FIX_BATCH)
+        given = "[" + ",".join("*".join(map(str, f)) for f in factors) + "]"
+        raise walk.refuse(node, f"{given} to {show(tuple(target))}", code="OC1353", limit=FIX_BATCH)
     made, sizes = found
     if isinstance(value, Fill):
         return (Fill(value.value, made),)

@@ -93,8 +93,8 @@ class Walk:
             elif not needed.isdisjoint(node.output):
                 made = self._known(node) or write(self, node)
                 self.values.update(zip(node.output, made, strict=False))
-        outputs = [self._output(o.name) for o in self.source.output]
-        return self.canvas.finish(outputs, inputs)
+        names = list(dict.fromkeys(o.name for o in self.source.output))
+        return self.canvas.finish([self._output(n) for n in names], inputs, names)
 
     def refuse(self, node: NodeProto, fact: str, *, code: str = "OC1351", limit: str = "") -> NotSupported:
         """Make the error that names this node."""
@@ -104,8 +104,8 @@ class Walk:
 
     def _read_input(self, info: ValueInfoProto) -> str:
         kind = info.type.tensor_type
-        if not info.type.HasField("tensor_type") or not kind.HasField("shape"):
-            raise NotSupported("OC1353", f"{self.where}: {info.name}", "an input without a known number of dimensions")
+        if not info.type.HasField("tensor_type"):
+            raise NotSupported("OC1351", f"{self.where}: {info.name}", "an input that is no tensor")
         if kind.elem_type not in DTYPES:
             raise NotSupported("OC1351", f"{self.where}: {info.name}", f"an input of element type {kind.elem_type}")
         shape: list[Dimension] = []
@@ -131,13 +131,16 @@ class Walk:
         return needed
 
     def _output(self, name: str) -> str:
-        """Give an output the model's own name."""
+        """Give the tensor that an output is."""
         value = self.values.get(name)
         if isinstance(value, Known):
-            value = self.canvas.constant(f"{value.name}.value", value.array)
+            value = self.canvas.node("identity", (self.canvas.constant(f"{value.name}.value", value.array),), name)
+        if isinstance(value, Grouped):
+            fact = "an output with a merged dimension that has no number"
+            raise NotSupported("OC1353", f"{self.where}: {name}", fact, limit=FIX_BATCH)
         if not isinstance(value, str):
             raise NotSupported("OC1353", f"{self.where}: {name}", "an output that is a shape, not a tensor")
-        return value if value == name else self.canvas.node("identity", (value,), name)
+        return value
 
     def name(self, node: NodeProto) -> str:
         """Call a node as the module that has its weight, else as its module and operator, else as itself."""
