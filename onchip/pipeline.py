@@ -1,7 +1,7 @@
 """The order of things, and the only place that knows it: model -> Graph -> Plan -> Program -> Trace -> Report.
 
-In: what a user names. Out: nouns. Each function is a few calls; `watch(name, noun)` sees every noun on its way, which is
-what `--emit`, debugging and the docs use. Nothing here decides anything.
+In: what a user names. Out: nouns. Each function is a few calls; `watch(name, noun)` sees every noun on its way, which
+is what `--emit`, debugging and the docs use. Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from onchip.lowering.lower import lower
 from onchip.passes.cast import float_dtype
 from onchip.passes.fold import fold
 from onchip.passes.quantize import quantize
+from onchip.passes.rounding import round_as
 from onchip.planner.plan import plan
 from onchip.planner.tile import EFFORT
 from onchip.reports.summary import summarize
@@ -32,6 +33,7 @@ from onchip.simulator.values import run_values
 
 Watch = Callable[[str, Any], None]
 Samples = Sequence[Mapping[str, NDArray[Any]]]
+CHIP_ROUNDING = "chip"  # the value of `rounding` that rewrites a graph to what the chip offers
 
 __all__ = [
     "compare",
@@ -51,7 +53,7 @@ def _nothing(_name: str, _noun: Any) -> None:
 
 
 def read(model: Any, example: Any = None, *, batch: int | None = None, weights: str | None = None) -> Graph:
-    """Return the Graph of a model: `@name` of the zoo, a path, `package.module:factory`, or a torch module with inputs."""
+    """Return the Graph of a model: `@name` of the zoo, a path, `package.module:factory`, or a module with inputs."""
     if isinstance(model, str) and model.startswith("@"):
         graph = importlib.import_module("onchip.zoo.catalog").build(model[1:], weights=weights)
     else:
@@ -63,17 +65,17 @@ def compile_graph(
     graph: Graph, chip: Chip, *, samples: Samples | None = None, dtype: str | None = None, rounding: str | None = None,
     watch: Watch = _nothing,
 ) -> Graph:  # fmt: skip
-    """Return the graph that the chip runs: folded, and int8 (quantized here unless it comes so) or of the float dtype."""
+    """Return the graph that the chip runs: folded, int8 (quantized here unless it comes so) or of the float dtype."""
     folded = fold(bind_batch(graph) if samples is None else graph)  # samples may come in any number at once
     watch("fold", folded)
     wanted = dtype_of(graph, chip, dtype)
     chip.matrix.array(wanted)
     if wanted == "int8":
-        made = (
-            folded if is_quantized(folded) else quantize(folded, samples, rounding=rounding or chip.rounding.modes[0])
-        )
+        mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
+        made = folded if is_quantized(folded) else quantize(folded, samples, rounding=mode)
         made = fold(bind_batch(made))
-        check_rounding(made, chip, rounding)
+        made = round_as(made, chip.rounding.modes) if rounding == CHIP_ROUNDING else made
+        check_rounding(made, chip)
     else:
         made = float_dtype(bind_batch(folded), wanted)
     watch("graph", made)
@@ -98,15 +100,14 @@ def dtype_of(graph: Graph, chip: Chip, dtype: str | None) -> str:
     return "int8" if is_quantized(graph) else chip.default_dtype
 
 
-def check_rounding(graph: Graph, chip: Chip, rounding: str | None) -> None:
+def check_rounding(graph: Graph, chip: Chip) -> None:
     """Refuse a graph whose rounding the chip does not have. Raises NotSupported."""
     for node in graph.nodes:
-        mode = node.attribute("rounding", "")
-        if mode and mode not in chip.rounding.modes and chip.evidence != "estimate":
+        mode = node.attribute("rounding", chip.rounding.modes[0])
+        if mode not in chip.rounding.modes:
             limit = f"chip '{chip.name}' rounds {', '.join(chip.rounding.modes)}"
-            raise NotSupported(
-                "OC1330", node.name, f"rounding '{mode}'", limit=limit, next='Rewrite it with rounding="chip"'
-            )
+            hint = f'Rewrite it with rounding="{CHIP_ROUNDING}": outputs may differ by one step'
+            raise NotSupported("OC1330", node.name, f"rounding '{mode}'", limit=limit, next=hint)
 
 
 def compile(
@@ -122,8 +123,8 @@ def compile(
 
 
 def _program(
-    graph: Graph, chip: Chip, samples: Samples | None, dtype: str | None, rounding: str | None, effort: int, watch: Watch,
-    *, with_data: bool,
+    graph: Graph, chip: Chip, samples: Samples | None, dtype: str | None, rounding: str | None, effort: int, watch:
+    Watch, *, with_data: bool,
 ) -> Program:  # fmt: skip
     wanted = dtype_of(graph, chip, dtype)
     made = compile_graph(graph, chip, samples=samples, dtype=dtype, rounding=rounding, watch=watch)

@@ -12,6 +12,7 @@ A tile is tb x tp x tq x tn of it; tc input channels are summed at a time. Cores
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from onchip.chip import Chip
 from onchip.errors import DoesNotFit, InternalError
@@ -26,9 +27,9 @@ def ceil_div(a: int, b: int) -> int:
 class Shape:
     """What decides a kernel's mapping; kernels of equal shape get equal mappings.
 
-    `window` is (R, S), the taps over the source [B, H, W, C]; `passes` are the vector cycles per lane and row of output,
-    `scratch` the extra accumulator words and `side_bytes` the bytes of other inputs per output element; `table_bytes`
-    stay in local memory for the whole kernel; `pool` divides the stored rows and columns.
+    `window` is (R, S), the taps over the source [B, H, W, C]; `passes` are the vector cycles per lane and row of
+    output, `scratch` the extra accumulator words and `side_bytes` the bytes of other inputs per output element;
+    `table_bytes` stay in local memory for the whole kernel; `pool` divides the stored rows and columns.
     """
 
     kind: str  # matmul, vector, attention, lstm
@@ -188,7 +189,7 @@ def check_buffers(where: str, buffers: tuple[Buffer, ...], chip: Chip) -> None:
     sizes = {"local": chip.local.size_bytes, "accumulator": chip.local.accumulator_bytes // 4}
     for memory, size in sizes.items():
         own = sorted((b for b in buffers if b.memory == memory), key=lambda b: (b.address, b.name))
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in pairwise(own):
             if before.end > after.address:
                 raise InternalError("OC9023", where, f"buffers {before.name} and {after.name} overlap")
         if own and own[-1].end > size:

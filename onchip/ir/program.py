@@ -1,4 +1,4 @@
-"""The compiled program: four instruction streams, where every tensor lies in far memory, and the bytes of the constants.
+"""The compiled program: four instruction streams, the places of tensors in far memory, and the constants' bytes.
 
 In: records from the lowering. Out: a frozen noun that the simulator runs, the assembler text and the binary. The
 constructor refuses fields that do not fit their bits, an instruction in the wrong stream, loops that do not nest or go
@@ -135,8 +135,8 @@ class Program:
         """Return this program with its streams read back from words. Raises ValueError on words that are no program."""
         streams = tuple(decode_stream(w) for w in words)
         return Program(
-            self.name, self.chip, (streams[0], streams[1], streams[2], streams[3]), self.kernels, self.regions, self.dtype,
-            self.model, self.outputs, self.host_before, self.host_after,
+            self.name, self.chip, (streams[0], streams[1], streams[2], streams[3]), self.kernels, self.regions,
+            self.dtype, self.model, self.outputs, self.host_before, self.host_after,
         )  # fmt: skip
 
     def __str__(self) -> str:

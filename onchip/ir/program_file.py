@@ -1,8 +1,10 @@
 """A Program as one .npz file, without pickle: streams, constants, and a JSON header.
 
-In: a Program, or a path. Out: the file, written beside its place and renamed, or the Program, verified by its constructor.
-Arrays: `stream0`..`stream3` (records), `region0`.. (bytes of constants), `header` (UTF-8 JSON: chip as TOML text, kernels,
-regions, model, the host's parts as graph text). A file that unpacks to more than MAX_BYTES is refused before it is read.
+In: a Program, or a path. Out: the file, written beside its place and renamed, or the Program, verified by its
+constructor.
+Arrays: `stream0`..`stream3` (records), `region0`.. (bytes of constants), `header` (UTF-8 JSON: chip as TOML text,
+kernels, regions, model, the host's parts as graph text). A file that unpacks to more than MAX_BYTES is refused before
+it is read.
 """
 
 from __future__ import annotations
@@ -103,8 +105,8 @@ def _build(arrays: Any) -> Program:
     )
     *facts, assumptions = header["model"]
     return Program(
-        header["name"], Chip.parse(header["chip"], "program"), (streams[0], streams[1], streams[2], streams[3]), kernels,
-        regions, header["dtype"], Model(*facts, tuple(assumptions)), tuple(header["outputs"]),
-        Graph.parse(header["before"]) if header["before"] else None,
-        Graph.parse(header["after"]) if header["after"] else None,
+        header["name"], Chip.parse(header["chip"], "program"), (streams[0], streams[1], streams[2], streams[3]),
+        kernels, regions, header["dtype"], Model(*facts, tuple(assumptions)), tuple(header["outputs"]),
+        Graph.parse(header["before"]) if header["before"] else None, Graph.parse(header["after"]) if header["after"]
+        else None,
     )  # fmt: skip

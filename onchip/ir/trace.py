@@ -3,9 +3,9 @@
 In: totals from the simulator. Out: a frozen noun for reports. The constructor refuses totals that do not sum and events
 of one unit that overlap. A trace that also carries output values is another type, `RunTrace`.
 
-Waterfall: every cycle of the critical core's matrix unit (its vector unit in kernels without matrix work) goes to the first
-matching cause of CAUSES, so the parts sum to the whole: useful MACs, cells of the array left empty (under-fill), filling
-and draining, loading weights, waiting for memory, the vector unit, synchronisation, launch.
+Waterfall: every cycle of the critical core's matrix unit (its vector unit in kernels without matrix work) goes to the
+first matching cause of CAUSES, so the parts sum to the whole: useful MACs, cells of the array left empty
+(under-fill), filling and draining, loading weights, waiting for memory, the vector unit, synchronisation, launch.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Trace:
 
     def waterfall(self) -> tuple[tuple[str, Fraction], ...]:
         """Return the cycles of each cause over the whole program."""
-        total = dict.fromkeys(CAUSES, Fraction(0))
+        total: dict[str, Fraction] = dict.fromkeys(CAUSES, Fraction(0))
         for kernel in self.kernels:
             for cause, cycles in kernel.waterfall:
                 total[cause] += cycles

@@ -1,8 +1,8 @@
 """The instruction set of the one machine that every chip is: four in-order streams, semaphores, loops.
 
-In: nothing. Out: the instruction classes (fields, meaning and text in one place), the record and word formats derived from
-them, and their durations. Sources: the instruction table follows what VTA (Moreau 2019), Gemmini (Genc 2021) and tensor
-descriptors of recent GPUs have in common; see docs/isa.md.
+In: nothing. Out: the instruction classes (fields, meaning and text in one place), the record and word formats derived
+from them, and their durations. Sources: the instruction table follows what VTA (Moreau 2019), Gemmini (Genc 2021) and
+tensor descriptors of recent GPUs have in common; see docs/isa.md.
 """
 
 from onchip.isa.fields import LOAD, MATRIX, RECORD, STORE, STREAMS, VECTOR, Affine

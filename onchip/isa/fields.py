@@ -11,8 +11,8 @@ An *affine* operand is an address, a coordinate or a remaining extent that chang
 where `parity` is the exclusive or of the lowest bits of the loop indices named by the mask `toggle`: double buffering
 without a counter. Three adders and one exclusive-or gate per level in hardware.
 
-Words: the first word of an instruction holds opcode, wait mask, signal mask and sub-operation; fields that are zero take
-no bits. One word is 128 bits; the words after the first are CFG words, which load an operand of the instruction.
+Words: the first word of an instruction holds opcode, wait mask, signal mask and sub-operation; fields that are zero
+take no bits. One word is 128 bits; the words after the first are CFG words, which load an operand of the instruction.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """The instructions: one class each, with its fields, its meaning and its doc in one place.
 
-In: field values. Out: a frozen instruction that can be run on a `Memory` (its definition), written as a record, as words
-and as assembler text. Durations are in `timing.py`, words and records in `fields.py`, both derived from the tables here.
+In: field values. Out: a frozen instruction that can be run on a `Memory` (its definition), written as a record, as
+words and as assembler text. Durations are in `timing.py`, words and records in `fields.py`, both derived from the
+tables here.
 
 Every instruction may *wait* (it starts when every semaphore in the mask is above zero, and takes one from each) and
-*signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters; an extent
-that runs past its tensor is clipped: min(size, remaining), and the instruction does nothing where that is not positive.
+*signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters; an
+extent that runs past its tensor is clipped: min(size, remaining), and the instruction does nothing where that is not
+positive.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Indices = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What all instructions share. `wait` and `signal` are masks over the eight semaphores; `sub` selects the variant."""
+    """What all instructions share: `wait` and `signal` are masks over the eight semaphores, `sub` is the variant."""
 
     OP: ClassVar[int] = 0
     NAME: ClassVar[str] = ""
@@ -72,11 +74,11 @@ ZERO = Affine()
 class Transfer(Instruction):
     """A box of at most four dimensions between a tensor in far memory and local memory; the innermost is contiguous.
 
-    Element (i0, i1, i2, i3) of the box has tensor coordinates c0+i0 .. c3+i3 and far address
-    far + (c0+i0)*far0 + (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3), and local address near + i0*near0 + i1*near1 + i2*near2 + i3.
-    Coordinates outside 0..limit-1 are outside the tensor: LD writes `fill` there, ST leaves them. All counts in bytes
-    along the innermost dimension. `level` 0 is DRAM, 1 the shared memory; `sharers` cores of a wave load the same box, so
-    that each pays 1/sharers of it at DRAM. LD with sub=1 gathers: row i2 comes from the row whose number stands as a
+    Element (i0, i1, i2, i3) of the box has tensor coordinates c0+i0 .. c3+i3 and far address far + (c0+i0)*far0 +
+    (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3), and local address near + i0*near0 + i1*near1 + i2*near2 + i3. Coordinates
+    outside 0..limit-1 are outside the tensor: LD writes `fill` there, ST leaves them. All counts in bytes along the
+    innermost dimension. `level` 0 is DRAM, 1 the shared memory; `sharers` cores of a wave load the same box, so that
+    each pays 1/sharers of it at DRAM. LD with sub=1 gathers: row i2 comes from the row whose number stands as a
     32-bit word at far address `index` + 4*(c2+i2), counted from `far` in steps of far2.
     """
 
@@ -254,7 +256,10 @@ class NOP(Sync):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LOOP(Sync):
-    """Run the next `body` instructions `count` times; the loop's index is the next level of the stack. One cycle to enter."""
+    """Run the next `body` instructions `count` times; the loop's index is the next level of the stack.
+
+    One cycle to enter, none to repeat.
+    """
 
     OP, NAME, QUEUES = 9, "LOOP", (LOAD, MATRIX, VECTOR, STORE)
     count: int = 1
@@ -265,9 +270,9 @@ class LOOP(Sync):
 class BARRIER(Sync):
     """Starts a kernel: every stream of every core stops here until all have completed everything before it.
 
-    Then the semaphores take the counts in `counts` (eight fields of four bits), and all streams go on together after the
-    chip's synchronisation and launch time. The only instruction that spans cores. `active` is the number of cores that
-    have work in the kernel: memory bandwidth is divided by it.
+    Then the semaphores take the counts in `counts` (eight fields of four bits), and all streams go on together after
+    the chip's synchronisation and launch time. The only instruction that spans cores. `active` is the number of cores
+    that have work in the kernel: memory bandwidth is divided by it.
     """
 
     OP, NAME, QUEUES = 10, "BARRIER", (LOAD, MATRIX, VECTOR, STORE)

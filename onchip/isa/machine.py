@@ -1,7 +1,8 @@
 """A chip as the flat array of integers that durations are computed from.
 
-In: a Chip and a dtype. Out: an int64 array, indexed as `timing.py` says. Rates are rational (numerator and denominator),
-everything counts cycles of the core clock. Vector operations are looked up by the name that chip files use.
+In: a Chip and a dtype. Out: an int64 array, indexed as `timing.py` says. Rates are rational (numerator and
+denominator), everything counts cycles of the core clock. Vector operations are looked up by the name that chip files
+use.
 """
 
 from __future__ import annotations

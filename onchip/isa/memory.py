@@ -1,8 +1,8 @@
 """What the instructions act on when they are run one by one: the naive machine state of one core.
 
-In: sizes. Out: byte arrays for DRAM and local memory, 32-bit words for the accumulator, and the two weight registers of
-the matrix unit. This is the definition of the machine's memory, used by `Instruction.run` and by the slow interpreter that
-is the witness of the fast one; nothing here knows about time.
+In: sizes. Out: byte arrays for DRAM and local memory, 32-bit words for the accumulator, and the two weight registers
+of the matrix unit. This is the definition of the machine's memory, used by `Instruction.run` and by the slow
+interpreter that is the witness of the fast one; nothing here knows about time.
 """
 
 from __future__ import annotations

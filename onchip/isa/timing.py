@@ -5,9 +5,9 @@ functions are plain integer Python without objects: compiled code calls them (nu
 planner and the tests, as they are.
 
 `occupancy` is how long the next instruction of the same unit has to wait, `latency` when the result is there; a unit
-completes in order. An instruction whose clipped extent is empty takes one cycle and still waits and signals. CFG words
-are loaded into the address generators with the kernel's code, before its barrier ends: in a loop an instruction issues in
-one cycle, whatever its fields.
+completes in order. An instruction whose clipped extent is empty takes one cycle and still waits and signals. CFG
+words are loaded into the address generators with the kernel's code, before its barrier ends: in a loop an instruction
+issues in one cycle, whatever its fields.
 
 Sources: systolic pass counts: SCALE-Sim (Samajdar 2018) section 3 and its double-buffered variant; the rest is the
 definition of our machine. assumed: VECTOR_LATENCY, DOT_LATENCY (pipeline depths, no effect on the schedule's shape).
@@ -45,8 +45,8 @@ def port_cycles(n_bytes: int, numerator: int, denominator: int) -> int:
 def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
     """Return cycles to bring k x n weights to the shadow registers.
 
-    A systolic array shifts one row of weights in per cycle, always all its rows; an output-stationary or dot-product unit
-    reads its weights while it multiplies, so the instruction only hands over an address.
+    A systolic array shifts one row of weights in per cycle, always all its rows; an output-stationary or dot-product
+    unit reads its weights while it multiplies, so the instruction only hands over an address.
     """
     if k <= 0 or n <= 0 or machine[DATAFLOW] != WEIGHT_STATIONARY:
         return 1

@@ -1,9 +1,9 @@
 """The vector unit's instructions: requantize, lane operations, reductions and table lookups.
 
-All walk rows of n lanes with up to three operands: a and b are read, d is written; each has a type (bytes, 16-bit or 32-bit
-words of local memory, or accumulator words), a stride for each of the three row counters in its memory's own unit (bytes
-or words), and a step along the lanes: 1, or 0 for one value that serves the whole row. Lanes are 32-bit two's complement;
-a write to a narrower type saturates.
+All walk rows of n lanes with up to three operands: a and b are read, d is written; each has a type (bytes, 16-bit or
+32-bit words of local memory, or accumulator words), a stride for each of the three row counters in its memory's own
+unit (bytes or words), and a step along the lanes: 1, or 0 for one value that serves the whole row. Lanes are 32-bit
+two's complement; a write to a narrower type saturates.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ class VectorInstruction(Instruction):
 class RQ(VectorInstruction):
     """Requantize: d = clamp(scale(((a - zero_in) + bias) << left) + zero_out, low, high).
 
-    `scale` multiplies by multiplier * 2**(shift - 31) in the rounding mode sub & 3: 0 single, 1 double, 2 float32 (the
-    multiplier is the bits of a float32). With bit 4 of sub, bias, multiplier and shift stand as three 32-bit words a lane
-    at local address b; otherwise they are the fields. ReLU and ReLU6 are `low` and `high`.
+    `scale` multiplies by multiplier * 2**(shift - 31) in the rounding mode sub & 3: 0 single, 1 double, 2 float32
+    (the multiplier is the bits of a float32). With bit 4 of sub, bias, multiplier and shift stand as three 32-bit
+    words a lane at local address b; otherwise they are the fields. ReLU and ReLU6 are `low` and `high`.
     """
 
     OP, NAME = 5, "RQ"
@@ -138,8 +138,8 @@ class VOP(VectorInstruction):
     """Lane operation d = a op b; b is an operand, or the field `immediate` where `has_immediate` is 1.
 
     add sub mul (low 32 bits) mulh32 (saturating rounding doubling high multiply) mulh16 (the same on 16 bits) max min
-    shl shls (saturating) sra (rounds down) rshr (rounds half away from zero) copy (a) mac (d += a*b) clz (of a, 32 bits)
-    gt (1 where a > b) and. Subs from 64 are the functions of float chips (exp, erf, tanh ...).
+    shl shls (saturating) sra (rounds down) rshr (rounds half away from zero) copy (a) mac (d += a*b)
+    clz (leading zeros of a, 32 bits) gt (1 where a > b) and. Subs from 64 are the functions of float chips (exp, erf, tanh ...).
     """
 
     OP, NAME = 6, "VOP"
@@ -182,8 +182,8 @@ MEANINGS: dict[int, Callable[[Lanes, Lanes], Lanes]] = {
     VOPS["add"]: lambda x, y: x + y,
     VOPS["sub"]: lambda x, y: x - y,
     VOPS["mul"]: lambda x, y: x * y,
-    VOPS["mulh32"]: lambda x, y: numerics.srdhm32(x, y),
-    VOPS["mulh16"]: lambda x, y: numerics.srdhm16(x, y),
+    VOPS["mulh32"]: numerics.srdhm32,
+    VOPS["mulh16"]: numerics.srdhm16,
     VOPS["max"]: np.maximum,
     VOPS["min"]: np.minimum,
     VOPS["shl"]: lambda x, y: x << y,
@@ -199,7 +199,10 @@ MEANINGS: dict[int, Callable[[Lanes, Lanes], Lanes]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RED(VectorInstruction):
-    """Reduction across the lanes of each row: sub 0 sum, 1 maximum, 2 sum of squares; one value a row, wrapping at 32 bits."""
+    """Reduction across the lanes of each row: sub 0 sum, 1 maximum, 2 sum of squares.
+
+    One value a row, wrapping at 32 bits.
+    """
 
     OP, NAME = 7, "RED"
     a: Affine = ZERO
