@@ -128,15 +128,15 @@ def models(*, as_json: bool) -> None:
 
 def explain(code: str) -> None:
     """Print what an error code means. Raises UnknownName."""
-    from onchip.error_codes import CATALOG
+    from onchip.error_codes import catalog
 
     wanted = code.upper()
-    entry = CATALOG.get(wanted)
+    entry = catalog().get(wanted)
     if entry is None:
-        hint = did_you_mean(wanted, CATALOG) or "Codes are OC and four digits, as in OC1001"
+        hint = did_you_mean(wanted, catalog()) or "Codes are OC and four digits, as in OC1001"
         raise UnknownName("OC1016", "explain", f"no error code '{code[:40]}'", next=hint)
     fixes = [f"  {i}. {fix}" for i, fix in enumerate(entry.fixes, 1)]
-    show("\n".join([f"{wanted}: {entry.title}.", "", entry.why, *(["", "What to do", *fixes] if fixes else [])]))
+    show("\n".join([f"{wanted}: {entry.title}.", "", entry.cause, *(["", "What to do", *fixes] if fixes else [])]))
 
 
 def table(rows: Sequence[Sequence[str]], *, right: set[int]) -> list[str]:
