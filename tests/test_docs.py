@@ -1,8 +1,8 @@
 """The documentation is executed: code, outputs, commands, links.
 
 In:       README.md, CONTRIBUTING.md, CHANGELOG.md, docs/**, examples/**.
-Promises: the `python` blocks of a page run in order in one namespace; a `text` block right behind one is what it prints;
-          the `$ onchip ...` commands of a `console` block print what stands below them, up to a line of a single `…`.
+Promises: the `python` blocks of a page run in order in one namespace; a `text` block right behind one is what it
+          prints; the `$ onchip ...` commands of a `console` block print what stands below them, up to a line of a single `…`.
           Every `onchip` command on a page parses, every relative link resolves, generated pages are up to date.
 Refresh:  `python -m tests.test_docs --update` writes the outputs, the generated pages and the tables anew.
 """
@@ -82,11 +82,15 @@ def execute(page: str, text: str) -> Iterator[Found]:
         with contextlib.redirect_stdout(printed):
             exec(compile("\n" * line + block.text, page, "exec"), scope)
         after = all_blocks[number + 1] if number + 1 < len(all_blocks) else None
-        is_output = after is not None and after.language == "text"
-        if is_output and not text[block.end : after.start].removeprefix("```").removesuffix("```text\n").strip():
+        if after is not None and after.language == "text" and not between(text, block, after):
             yield Found(after, trimmed(printed.getvalue()))
         else:
             assert not printed.getvalue(), f"{page}:{line}: prints, but no text block follows"
+
+
+def between(text: str, block: Block, after: Block) -> str:
+    """Return what stands between two blocks, without their fences."""
+    return text[block.end : after.start].removeprefix("```").removesuffix("```text\n").strip()
 
 
 def trimmed(text: str) -> str:
