@@ -6,17 +6,21 @@ deepest loop that they depend on, so that what is reused stays. The vector unit'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
+from onchip.errors import NotSupported
 from onchip.ir.plan import Kernel, ceil_div
 from onchip.isa import LD, LOAD, MATRIX, MM, ST, STORE, VECTOR, WLD
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.isa.memory import ACC
 from onchip.lowering.code import NOTHING, Rows, View
 from onchip.lowering.context import TYPES, Context, Lowered
-from onchip.lowering.steps import Tile, source_fill, tile_code
+from onchip.lowering.step import Tile
+from onchip.lowering.steps import source_fill, tile_code
 from onchip.lowering.tree import Expr, Loop, Op, Tree, nest, op, sync
 from onchip.lowering.weights import Stored, store_constants
+from onchip.ops.types import Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Grid:
             self.counts["k"] = 1
         self.tiles = {"b": m.tb, "p": m.tp, "q": m.tq, "n": m.tn, "k": m.tc}
         self.extents = dict(zip(("b", "p", "q", "n"), self.shape.grid, strict=True)) | {"k": self.shape.source[3]}
+        self.op = context.graph.node(kernel.nodes[0]).op
         self.type = TYPES[context.plan.dtype]
         self.size = self.shape.element_bytes
         self.buffers = {b.name: b for b in kernel.buffers}
@@ -159,7 +164,8 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
         size = stored.table_bytes
         found.append(Load("tables", op(LD, far=Expr(stored.tables), near=near, box3=size, limit3=size), (), VECTOR))
     for i, tensor in enumerate(kernel.inputs[1:]):
-        found.append(Load(f"side{i}", _side(grid, i, tensor), TILE_AXES, VECTOR))
+        load = _part if grid.op == "concat" else _side
+        found.append(Load(f"side{i}", load(grid, i, tensor), TILE_AXES, VECTOR))
     return found
 
 
@@ -170,11 +176,16 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
     lanes = m.tc if s.kind == "matmul" else m.tn
     channel = grid.first("k" if s.kind == "matmul" else "n", size)
+    far, end = (h * w * c, w * c, c), c
+    if grid.op == "slice":
+        channel, end = channel + s.extra[0] * size, s.extra[0] + s.grid[3]
+    elif grid.op == "transpose":
+        far = (s.extra[0], s.extra[1], s.extra[2])
     tensor = grid.kernel.inputs[0]
     return op(
         LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot("source", grid.level(depends)),
-        box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=c * size,
-        far0=h * w * c * size, far1=w * c * size, far2=c * size,
+        box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
+        far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
         c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q", s.stride[1]) + -s.padding[1],
         c3=channel, fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
@@ -205,37 +216,65 @@ def _lanes(grid: Grid, address: int, width: int, rows: int, near: Expr) -> Op:
 def _side(grid: Grid, number: int, tensor: str) -> Op:
     """Load the tile of another input of the output's shape; dimensions of one element are broadcast."""
     m, size = grid.mapping, grid.size
-    extents = grid.shape.grid
-    own = side_shape(grid.context.graph.tensor(tensor).shape, extents)
+    extents, own = grid.shape.grid, side_shape(grid, tensor)
     strides, step = [0, 0, 0], size * own[3]
     for axis in (2, 1, 0):
         strides[axis] = step if own[axis] > 1 else 0
         step *= own[axis]
+    lanes, lane = (1, NOTHING) if own[3] == 1 else (m.tn, grid.first("n", size))
     return op(
         LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
-        box0=m.tb, box1=m.tp, box2=m.tq, box3=m.tn * size,
-        limit0=extents[0], limit1=extents[1], limit2=extents[2], limit3=extents[3] * size,
+        box0=m.tb, box1=m.tp, box2=m.tq, box3=lanes * size,
+        limit0=extents[0], limit1=extents[1], limit2=extents[2], limit3=own[3] * size,
         far0=strides[0], far1=strides[1], far2=strides[2],
-        near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
-        c0=grid.first("b"), c1=grid.first("p"), c2=grid.first("q"), c3=grid.first("n", size),
-        level=grid.context.level(tensor),
+        near0=m.tp * m.tq * lanes * size, near1=m.tq * lanes * size, near2=lanes * size,
+        c0=grid.first("b"), c1=grid.first("p"), c2=grid.first("q"), c3=lane, level=grid.context.level(tensor),
     )  # fmt: skip
 
 
-def side_shape(shape: tuple[int | str, ...], grid: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Return a tensor's shape in the grid's four dimensions, 1 where it is broadcast."""
-    dims = [int(d) for d in shape]
-    total = 1
-    for d in dims:
-        total *= d
-    if total == grid[0] * grid[1] * grid[2] * grid[3]:
-        return grid
-    lead = [1] * (4 - len(dims)) + dims if len(dims) <= 4 else dims[-4:]
-    if len(dims) == 3:  # [B, L, N] runs as [B, L, 1, N]
-        lead = [dims[0], dims[1], 1, dims[2]]
-    elif len(dims) == 2:
-        lead = [1, dims[0], 1, dims[1]]
-    return lead[0], lead[1], lead[2], lead[3]
+def _part(grid: Grid, number: int, tensor: str) -> Op:
+    """Load what the tile has of a further input of a concat, zeros elsewhere."""
+    m, size, graph = grid.mapping, grid.size, grid.context.graph
+    node = graph.node(grid.kernel.nodes[0])
+    axis = Attributes(dict(node.attributes)).integer("axis") % len(graph.tensor(tensor).shape)
+    extents = [int(graph.tensor(name).shape[axis]) for name in node.inputs[: number + 2]]
+    own, before = list(grid.shape.grid), sum(extents[:-1])
+    along = 3 if axis == len(graph.tensor(tensor).shape) - 1 else 1
+    own[along] = extents[-1]
+    row = own[3] * size
+    return op(
+        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
+        box0=m.tb, box1=m.tp, box2=m.tq, box3=m.tn * size, limit0=own[0], limit1=own[1], limit2=own[2], limit3=row,
+        far0=own[1] * own[2] * row, far1=own[2] * row, far2=row,
+        near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
+        c0=grid.first("b"), c1=grid.first("p") + -before * (along == 1), c2=grid.first("q"),
+        c3=grid.first("n", size) + -before * size * (along == 3), level=grid.context.level(tensor),
+    )  # fmt: skip
+
+
+def side_shape(grid: Grid, tensor: str) -> tuple[int, int, int, int]:
+    """Return a side input's shape in the grid's four dimensions, 1 where it is broadcast. Raises NotSupported."""
+    graph, extents = grid.context.graph, grid.shape.grid
+    out = [int(d) for d in graph.tensor(graph.node(grid.kernel.nodes[0]).outputs[0]).shape]
+    own = [int(d) for d in graph.tensor(tensor).shape]
+    if prod(own) == prod(extents):
+        return extents
+    own = [1] * (len(out) - len(own)) + own
+    before = max(0, len(out) - 3)  # dimensions that are one in the grid
+    if own[:before] not in (out[:before], [1] * before):
+        raise NotSupported("OC1309", tensor, f"broadcast {own} to {out}", limit="the first dimensions go together")
+    if len(out) == 3:  # [B, L, N] runs as [B, L, 1, N]
+        return own[0], own[1], 1, own[2]
+    if len(out) < 3:  # [M, N] runs as [1, M, 1, N]
+        return 1, prod(own[:-1]), 1, prod(own[-1:])
+    return prod(own[:before]), own[-3], own[-2], own[-1]
+
+
+def _side_view(grid: Grid, rows: Rows, number: int, start: Expr) -> View:
+    """Return the view of a side tile; one value a row serves all its lanes where the last dimension is broadcast."""
+    if grid.op != "concat" and side_shape(grid, grid.kernel.inputs[1 + number])[3] == 1:
+        return replace(rows.packed(start, grid.type, grid.size, 1), step=0)
+    return rows.packed(start, grid.type, grid.size)
 
 
 def _products(grid: Grid) -> list[Op | Loop]:
@@ -300,7 +339,7 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
         stored_rows=stored_rows,
         sums=rows.packed(grid.slot("sums", level), ACC, 1) if s.kind == "matmul" else None,
         source=_source_view(grid) if s.kind != "matmul" and s.loads_source else None,
-        sides=tuple(rows.packed(slots[f"side{i}"], grid.type, grid.size) for i in range(s.side_inputs)),
+        sides=tuple(_side_view(grid, rows, i, slots[f"side{i}"]) for i in range(s.side_inputs)),
         output=stored_rows.packed(grid.slot("output", level), grid.type, grid.size),
         scratch=Expr(grid.buffers["scratch"].address) if "scratch" in grid.buffers else NOTHING,
         parameters=grid.slot("parameters", grid.level(("n",))) if "parameters" in grid.buffers else NOTHING,

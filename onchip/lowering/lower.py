@@ -120,6 +120,7 @@ def _key(kernel: Kernel, context: Context) -> object:
         kernel.mapping,
         kernel.buffers,
         what,
+        kernel.inputs[0] == nodes[0].inputs[0],
         tuple(seen.index(a) for a in seen),
         shapes,
         levels,

@@ -10,9 +10,11 @@ Before -> after: conv, add(conv, x), relu -> one group [conv, add, relu] with x 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
+from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
-from onchip.planner.shapes import dims
+from onchip.planner.dimensions import dims
 
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
@@ -104,9 +106,13 @@ def _far_inputs(graph: Graph, node: Node) -> list[str]:
     """Return the inputs that the kernel loads as tensors: activations, and constants of elementwise ops."""
     if node.op in ("conv2d", "linear", "layer_norm", "lstm"):
         return [node.inputs[0]]
-    if node.op == "attention":
-        return [name for name in node.inputs if name]
-    return [name for name in node.inputs if name]
+    names = [name for name in node.inputs if name]
+    if node.op in ("add", "sub", "mul"):  # the source has the output's size, the other one may be broadcast
+        full = [name for name in names if prod(dims(graph, name)) == prod(dims(graph, node.outputs[0]))]
+        if not full:
+            raise NotSupported("OC1309", node.name, "both inputs are broadcast", limit="one has the output's shape")
+        names.sort(key=lambda name: name not in full)
+    return names
 
 
 def _joined(graph: Graph, node: Node, found: Grouping, makers: dict[str, Group]) -> Group | None:

@@ -16,7 +16,8 @@ from onchip.ir.plan import Kernel, Mapping, Place, Plan, Shape
 from onchip.planner import sequence
 from onchip.planner.buffers import place_buffers
 from onchip.planner.group import Group, Grouping, group_nodes
-from onchip.planner.shapes import ELEMENT_BYTES, dims, shape_of
+from onchip.planner.dimensions import ELEMENT_BYTES, dims
+from onchip.planner.shapes import shape_of
 from onchip.planner.tile import EFFORT, tile
 
 LINE = 64  # bytes; tensors start on such a line

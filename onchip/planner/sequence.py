@@ -13,7 +13,7 @@ from onchip.errors import DoesNotFit
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Buffer, Mapping, Shape
 from onchip.planner.buffers import bank_bytes
-from onchip.planner.shapes import ELEMENT_BYTES, dims
+from onchip.planner.dimensions import ELEMENT_BYTES, dims
 
 OPS = ("attention", "lstm")
 LINE = 64

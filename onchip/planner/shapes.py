@@ -13,19 +13,13 @@ from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Shape
 from onchip.ops.cost import VectorCost, vector_cost
+from onchip.ops.registry import look_up_op
+from onchip.ops.types import Attributes
+from onchip.planner.dimensions import ELEMENT_BYTES, dims
+from onchip.planner.moves import concat_shape, slice_shape, transpose_shape
 
-ELEMENT_BYTES = {"int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4}
 WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
-
-
-def dims(graph: Graph, tensor: str) -> tuple[int, ...]:
-    """Return a tensor's shape as numbers. Raises NotSupported where a dimension has no number yet."""
-    shape = graph.tensor(tensor).shape
-    symbols = [d for d in shape if isinstance(d, str)]
-    if symbols:
-        fact = f"dimension '{symbols[0]}' has no number yet"
-        raise NotSupported("OC1306", tensor, fact, next=f"Bind it: graph.bind({symbols[0]}=1)")
-    return tuple(int(d) for d in shape)
+MOVES = {"slice": slice_shape, "concat": concat_shape, "transpose": transpose_shape}
 
 
 def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str) -> Shape:
@@ -50,8 +44,8 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
         return replace(plain, kind="matmul", grid=(*rows, n), source=source, parameters_per_lane=True)
     if anchor.op in ("global_avg_pool", "mean"):
         return _mean(anchor, graph, plain)
-    if anchor.op == "slice":
-        return _slice(anchor, graph, plain)
+    if anchor.op in MOVES:
+        return MOVES[anchor.op](anchor, graph, plain)
     if anchor.op == "gather":
         grid = (1, 1, prod(out[:-1]), out[-1])
         return replace(plain, grid=grid, source=grid, parameters_per_lane=False)
@@ -100,7 +94,7 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
         pool = _integers(pools[0], "kernel", (1, 1)) if pools else (1, 1)
     else:
         window, kind = _integers(anchor, "kernel", (1, 1)), "vector"
-        _check_average(anchor)
+        _check_average(anchor, (h, w))
     if kind == "matmul" and window == (1, 1) and stride == (1, 1) and not any(padding) and pool == (1, 1) and flat:
         m = b * p * q
         return replace(plain, kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), parameters_per_lane=True)
@@ -111,14 +105,19 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
     )  # fmt: skip
 
 
-def _check_average(node: Node) -> None:
-    if (
-        node.op == "avg_pool2d"
-        and any(_integers(node, "padding", (0, 0, 0, 0)))
-        and not node.attribute("count_include_pad", False)
-    ):
-        fact = "average pooling that leaves its padding out of the count"
-        raise NotSupported("OC1308", node.name, fact, limit="runs without padding, or with count_include_pad")
+def _check_average(node: Node, size: tuple[int, int]) -> None:
+    """Every window of an average has to count the same number of cells: that is the one constant it divides by."""
+    if node.op != "avg_pool2d":
+        return
+    attributes = Attributes({**look_up_op(node.op, node.name).defaults, **dict(node.attributes)})
+    padding, kernel, stride = (attributes.integers(key) for key in ("padding", "kernel", "stride"))
+    limit = "runs without padding, or with count_include_pad"
+    if any(padding) and not attributes.flag("count_include_pad"):
+        raise NotSupported("OC1308", node.name, "average pooling that leaves its padding out of the count", limit=limit)
+    for axis in range(2):
+        span = size[axis] + padding[2 * axis] + padding[2 * axis + 1] - kernel[axis]
+        if attributes.flag("ceil_mode") and span % stride[axis]:
+            raise NotSupported("OC1308", node.name, "average pooling whose last window hangs over the edge", limit=limit)
 
 
 def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:
@@ -133,18 +132,3 @@ def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:
     fact = f"mean over axes {axes} of {len(shape)} dimensions"
     raise NotSupported("OC1309", node.name, fact, limit="runs over all axes between the first and the last")
 
-
-def _slice(node: Node, graph: Graph, plain: Shape) -> Shape:
-    shape = dims(graph, node.inputs[0])
-    axis = int(node.attribute("axis", 0)) % len(shape)  # type: ignore[arg-type]
-    start, step = int(node.attribute("start", 0)), int(node.attribute("step", 1))  # type: ignore[arg-type]
-    if axis == len(shape) - 1 or step < 1:
-        fact = f"slice of axis {axis} with step {step}"
-        raise NotSupported("OC1309", node.name, fact, limit="runs on any axis but the last, forwards")
-    start += shape[axis] if start < 0 else 0
-    outer, inner = prod(shape[:axis]), prod(shape[axis + 1 :])
-    n_out = dims(graph, node.outputs[0])[axis]
-    grid, source = (outer, n_out, 1, inner), (outer, shape[axis], 1, inner)
-    return replace(
-        plain, grid=grid, source=source, stride=(step, 1), padding=(-start, 0), parameters_per_lane=False
-    )

@@ -1,0 +1,75 @@
+"""The vector unit's instructions for each op in floats: the shape of the sequence, for timing.
+
+In: a Step. Out: instructions, appended to the step's code. Values of float programs are not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onchip.lowering import rowwise
+from onchip.lowering.code import VectorCode, View
+from onchip.lowering.step import Step, fused_max_pool, joined
+from onchip.lowering.tree import Expr, Op
+
+
+def _float_unary(name: str) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        step.code.lanes(name, step.d, step.a, 0)
+
+    return emit
+
+
+def _float_binary(name: str) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        step.code.lanes(name, step.d, step.a, step.b if step.b is not None else 0)
+
+    return emit
+
+
+def _float_conv(step: Step) -> None:
+    if step.tile.sums is not None:
+        step.code.lanes("add", step.d, step.a, View(step.tile.type, step.tile.parameters))
+        return
+    total, source = step.scratch(0), step.tile.source
+    assert source is not None
+
+    def body(offset: Expr) -> Op:
+        single = VectorCode(step.tile.rows)
+        single.lanes("mac", total, source.moved(offset), View(step.tile.type, step.tile.parameters))
+        return single.ops[0]
+
+    step.window(body)
+    step.code.lanes("add", step.d, total, View(step.tile.type, step.tile.parameters))
+
+
+def _float_window(name: str) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        if step.a is not step.tile.source:
+            fused_max_pool(step)
+            return
+        source = step.a
+
+        def body(offset: Expr) -> Op:
+            single = VectorCode(step.tile.rows)
+            single.lanes(name, step.d, step.d, source.moved(offset))
+            return single.ops[0]
+
+        step.window(body)
+
+    return emit
+
+
+FLOAT: dict[str, Callable[[Step], None]] = {
+    "conv2d": _float_conv,
+    "linear": _float_conv,
+    **{name: _float_binary(name) for name in ("add", "sub", "mul")},
+    **{name: _float_unary("max") for name in ("relu", "relu6", "clip")},
+    **{name: _float_unary(name) for name in ("sigmoid", "tanh", "gelu", "silu")},
+    **{name: _float_unary("copy") for name in ("identity", "slice", "gather", "transpose", "requantize")},
+    "concat": joined,
+    "max_pool2d": _float_window("max"),
+    **{name: _float_window("add") for name in ("avg_pool2d", "global_avg_pool", "mean")},
+    "softmax": rowwise.float_softmax,
+    "layer_norm": rowwise.float_layer_norm,
+}

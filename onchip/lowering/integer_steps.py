@@ -1,0 +1,205 @@
+"""The vector unit's instructions for each op in integers.
+
+In: a Step. Out: instructions, appended to the step's code, that follow docs/arithmetic.md one for one: their results equal
+the op's integer meaning bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from onchip.ir.graph import Quantization
+from onchip.lowering import rowwise
+from onchip.lowering.code import VectorCode, View
+from onchip.lowering.step import Step, fused_max_pool, joined
+from onchip.lowering.tree import Expr, Op
+from onchip.numerics import quantize_multiplier
+from onchip.ops.elementwise import ADD_LEFT_SHIFT, add_multipliers
+
+
+def _accumulated(step: Step) -> None:
+    low, high = step.limits()
+    step.code.requantize(
+        step.d, step.a, table=step.tile.parameters, rounding=step.rounding, zero_out=step.made.zero_point[0],
+        low=low, high=high,
+    )  # fmt: skip
+
+
+def _conv(step: Step) -> None:
+    if step.tile.sums is None:  # depthwise: one product per tap and channel on the vector lanes
+        total = step.scratch(0)
+        step.code.lanes("and", total, total, 0)
+        source = step.tile.source
+        assert source is not None
+        taps = step.tile.parameters + step.tile.stored.offset("taps", step.tile.rows.lanes)
+        lanes = step.tile.rows.lanes
+        width = step.kernel.shape.window[1]
+
+        def body(offset: Expr) -> Op:
+            weights = View(step.tile.type, taps + Expr(0, (("r", width * lanes), ("s", lanes))))
+            single = VectorCode(step.tile.rows)
+            single.lanes("mac", total, source.moved(offset), weights)
+            return single.ops[0]
+
+        step.window(body)
+        step = replace(step, a=total)
+    _accumulated(step)
+
+
+def _sum(sign: str) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        assert step.b is not None
+        pa, pb = _pair(step)
+        ma, mb, my = add_multipliers(pa, pb, step.made)
+        left, right = step.scratch(0), step.scratch(1)
+        wide = {"low": -(2**31), "high": 2**31 - 1, "left": ADD_LEFT_SHIFT, "rounding": step.rounding}
+        step.code.requantize(left, step.a, multiplier=ma[0], shift=ma[1], zero_in=pa.zero_point[0], **wide)  # type: ignore[arg-type]
+        step.code.requantize(right, step.b, multiplier=mb[0], shift=mb[1], zero_in=pb.zero_point[0], **wide)  # type: ignore[arg-type]
+        step.code.lanes(sign, left, left, right)
+        low, high = step.limits()
+        step.code.requantize(
+            step.d, left, multiplier=my[0], shift=my[1], rounding=step.rounding, zero_out=step.made.zero_point[0],
+            low=low, high=high,
+        )  # fmt: skip
+
+    return emit
+
+
+def _pair(step: Step) -> tuple[Quantization, Quantization]:
+    """Return the quantizations of `a` and `b`; the sum's sides may stand in either order."""
+    return step.given(0), step.given(1)
+
+
+def _product(step: Step) -> None:
+    assert step.b is not None
+    pa, pb = _pair(step)
+    left, right = step.scratch(0), step.scratch(1)
+    step.code.lanes("sub", left, step.a, pa.zero_point[0])
+    step.code.lanes("sub", right, step.b, pb.zero_point[0])
+    step.code.lanes("mul", left, left, right)
+    step.scale_to(step.d, left, pa.scale[0] * pb.scale[0] / step.made.scale[0])
+
+
+def _table(step: Step) -> None:
+    step.code.look_up(step.d, step.a, step.tile.tables + step.tile.stored.table_offset(step.node.name), 128)
+
+
+def _rescale(step: Step) -> None:
+    step.scale_to(step.d, step.a, step.given().scale[0] / step.made.scale[0], zero_in=step.given().zero_point[0])
+
+
+def _copy(step: Step) -> None:
+    if step.given() != step.made:
+        _rescale(step)
+    else:
+        step.code.lanes("copy", step.d, step.a, 0)
+
+
+def _clamp(step: Step) -> None:
+    zero, scale = step.given().zero_point[0], step.given().scale[0]
+    if step.given() != step.made:
+        low, high = (max(-128, step.made.zero_point[0]), 127) if step.node.op.startswith("relu") else (-128, 127)
+        multiplier, shift = quantize_multiplier(scale / step.made.scale[0])
+        step.code.requantize(
+            step.d, step.a, multiplier=multiplier, shift=shift, zero_in=zero, zero_out=step.made.zero_point[0],
+            low=low, high=high, rounding=step.rounding,
+        )  # fmt: skip
+        return
+    low = (
+        zero
+        if step.node.op.startswith("relu")
+        else round(max(float(step.node.attribute("low", 0.0)) / scale + zero, -128))
+    )  # type: ignore[arg-type]
+    step.code.lanes("max", step.d, step.a, max(-128, low))
+    if step.node.op == "relu6":
+        step.code.lanes("min", step.d, step.d, min(127, zero + int(6.0 / scale + 0.5)))
+    elif step.node.op == "clip":
+        step.code.lanes("min", step.d, step.d, round(min(float(step.node.attribute("high", 0.0)) / scale + zero, 127)))  # type: ignore[arg-type]
+
+
+def _max_pool(step: Step) -> None:
+    if step.tile.sums is not None or step.a is not step.tile.source:
+        fused_max_pool(step)
+        return
+    source, lowest = step.tile.source, -128
+    step.code.lanes("and", step.d, step.d, 0)
+    step.code.lanes("min", step.d, step.d, lowest)
+
+    def body(offset: Expr) -> Op:
+        single = VectorCode(step.tile.rows)
+        assert source is not None
+        single.lanes("max", step.d, step.d, source.moved(offset))
+        return single.ops[0]
+
+    step.window(body)
+
+
+def _window_sum(step: Step) -> View:
+    """Sum the window into a scratch tile, minus the zero points."""
+    total, source = step.scratch(0), step.tile.source
+    assert source is not None
+    shape = step.kernel.shape
+    step.code.lanes("and", total, total, 0)
+
+    def body(offset: Expr) -> Op:
+        single = VectorCode(step.tile.rows)
+        single.lanes("add", total, total, source.moved(offset))
+        return single.ops[0]
+
+    step.window(body)
+    step.code.lanes("sub", total, total, step.given().zero_point[0] * shape.window[0] * shape.window[1])
+    return total
+
+
+def _mean(step: Step) -> None:
+    count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
+    step.scale_to(step.d, _window_sum(step), step.given().scale[0] / count / step.made.scale[0])
+
+
+def _avg_pool(step: Step) -> None:
+    """Divide by the count, halves away from zero: (|x| + count // 2) * ceil(2**s / count) >> s, exact for these sizes."""
+    count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
+    total, size, sign = _window_sum(step), step.scratch(1), step.scratch(2)
+    zero = step.made.zero_point[0]
+    bits = (255 * count + count // 2).bit_length()
+    shift = 30 - bits + count.bit_length() - 1
+    magic = -(-(1 << shift) // count)
+    step.code.lanes("mul", size, total, -1)
+    step.code.lanes("max", size, total, size)
+    step.code.lanes("add", size, size, count // 2)
+    step.code.lanes("mul", size, size, magic)
+    step.code.lanes("sra", size, size, shift)
+    step.code.lanes("gt", sign, total, 0)
+    step.code.lanes("shl", sign, sign, 1)
+    step.code.lanes("sub", sign, sign, 1)
+    step.code.lanes("mul", size, size, sign)
+    step.code.requantize(step.d, size, multiplier=1 << 30, shift=1, zero_out=zero)
+
+
+INTEGER: dict[str, Callable[[Step], None]] = {
+    "conv2d": _conv,
+    "linear": _accumulated,
+    "add": _sum("add"),
+    "sub": _sum("sub"),
+    "mul": _product,
+    "relu": _clamp,
+    "relu6": _clamp,
+    "clip": _clamp,
+    "sigmoid": _table,
+    "tanh": _table,
+    "gelu": _table,
+    "silu": _table,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _avg_pool,
+    "global_avg_pool": _mean,
+    "mean": _mean,
+    "softmax": rowwise.softmax,
+    "layer_norm": rowwise.layer_norm,
+    "requantize": _rescale,
+    "identity": _copy,
+    "slice": _copy,
+    "gather": _copy,
+    "concat": joined,
+    "transpose": _copy,
+}

@@ -1,0 +1,18 @@
+"""A tensor's shape as numbers: what every file of this room asks first."""
+
+from __future__ import annotations
+
+from onchip.errors import NotSupported
+from onchip.ir.graph import Graph
+
+ELEMENT_BYTES = {"int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4}
+
+
+def dims(graph: Graph, tensor: str) -> tuple[int, ...]:
+    """Return a tensor's shape as numbers. Raises NotSupported where a dimension has no number yet."""
+    shape = graph.tensor(tensor).shape
+    symbols = [d for d in shape if isinstance(d, str)]
+    if symbols:
+        fact = f"dimension '{symbols[0]}' has no number yet"
+        raise NotSupported("OC1306", tensor, fact, next=f"Bind it: graph.bind({symbols[0]}=1)")
+    return tuple(int(d) for d in shape)

@@ -1,0 +1,80 @@
+"""Shapes of kernels that only move data: slice, concat, transpose.
+
+In: the node, the graph, and a plain vector Shape. Out: that Shape with the grid that the move runs over. What the load unit
+needs beside grid and source stands in `extra`: for slice the first channel, for transpose the source's far strides along
+b, p and q (in elements). The move itself is done by the loads; the vector unit copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+
+from onchip.errors import NotSupported
+from onchip.ir.graph import Graph, Node
+from onchip.ir.plan import Shape
+from onchip.ops.types import Attributes
+from onchip.planner.dimensions import dims
+
+
+def slice_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Return the grid (before, kept, 1, behind), or (1, rows, 1, channels) where the last axis is cut."""
+    shape, attributes = dims(graph, node.inputs[0]), Attributes({"step": 1, **dict(node.attributes)})
+    axis, step = attributes.integer("axis") % len(shape), attributes.integer("step")
+    start, _, _ = slice(attributes.integer("start"), attributes.integer("stop"), step).indices(shape[axis])
+    kept = dims(graph, node.outputs[0])[axis]
+    if step < 1 or (axis == len(shape) - 1 and step > 1):
+        fact = f"slice of axis {axis} of {len(shape)} with step {step}"
+        raise NotSupported("OC1309", node.name, fact, limit="runs forwards, on the last axis in steps of 1")
+    before, behind = prod(shape[:axis]), prod(shape[axis + 1 :])
+    if axis == len(shape) - 1:
+        return replace(plain, grid=(1, before, 1, kept), source=(1, before, 1, shape[axis]), extra=(start,))
+    grid, source = (before, kept, 1, behind), (before, shape[axis], 1, behind)
+    return replace(plain, grid=grid, source=source, stride=(step, 1), padding=(-start, 0), extra=(0,))
+
+
+def concat_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Return the grid of the output; each input is loaded to its place in the tile, zeros around it, and all are added."""
+    shape, first = dims(graph, node.outputs[0]), dims(graph, node.inputs[0])
+    axis = concat_axis(node, graph)
+    before, behind = prod(shape[:axis]), prod(shape[axis + 1 :])
+    if axis == len(shape) - 1:
+        grid, source = (1, before, 1, shape[axis]), (1, before, 1, first[axis])
+    else:
+        grid, source = (before, shape[axis], 1, behind), (before, first[axis], 1, behind)
+    return replace(plain, grid=grid, source=source, passes=len(node.inputs))
+
+
+def concat_axis(node: Node, graph: Graph) -> int:
+    """Return the axis, counted from the front."""
+    return Attributes(dict(node.attributes)).integer("axis") % len(dims(graph, node.outputs[0]))
+
+
+def transpose_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Return the grid of the output, axes that stay together as one; where the last axis moves, one element a row."""
+    shape = dims(graph, node.inputs[0])
+    groups = _runs([a for a in Attributes(dict(node.attributes)).integers("perm") if shape[a] > 1])
+    sizes = [prod(shape[a] for a in group) for group in groups]
+    strides = [prod(shape[group[-1] + 1 :]) for group in groups]
+    if not strides or strides[-1] != 1:
+        sizes, strides = [*sizes, 1], [*strides, 1]
+    if len(sizes) > 4:
+        fact = f"transpose {list(shape)} of {len(sizes) - 1} axes that all move"
+        raise NotSupported("OC1309", node.name, fact, limit="runs with three axes that move, neighbours counted as one")
+    missing = 4 - len(sizes)
+    grid = (*(1,) * missing, *sizes)
+    far = (*(0,) * missing, *strides[:-1])
+    made = (grid[0], grid[1], grid[2], grid[3])
+    return replace(plain, grid=made, source=made, extra=far)
+
+
+def _runs(perm: list[int]) -> list[list[int]]:
+    """Group axes that follow one another before and after: [0, 2, 3, 1] of which none has size 1 -> [[0], [2, 3], [1]]."""
+    order = sorted(perm)
+    groups: list[list[int]] = []
+    for axis in perm:
+        if groups and order.index(axis) == order.index(groups[-1][-1]) + 1:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return groups
