@@ -60,10 +60,9 @@ class Runner:
             if region.kind == "input":
                 self._write(region, tensors)
         self.run()
-        found = {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}
+        found = tensors | {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}
         if after is not None:
-            wanted = {name: found[name] for name in after.inputs if name in found}
-            found |= evaluate(after, wanted)
+            found |= evaluate(after, {name: found[name] for name in after.inputs})
         return {name: found[name] for name in self.program.outputs}
 
     def run(self) -> None:
