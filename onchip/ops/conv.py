@@ -150,7 +150,8 @@ def _pool_shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
     x = ranked(shapes[0], 4, "x")
     kernel = cast("tuple[int, int]", attributes.integers("kernel"))
     positive(kernel, "kernel")
-    p, q = _spatial(attributes, x, kernel, (1, 1))
+    dilation = attributes.integers("dilation") if "dilation" in attributes else (1, 1)
+    p, q = _spatial(attributes, x, kernel, cast("tuple[int, int]", dilation))
     return ((x[0], p, q, x[3]),)
 
 
@@ -251,7 +252,7 @@ OPS: tuple[Op, ...] = (
         _pool_shape,
         _max_pool,
         needs=("kernel",),
-        defaults=_POOL,
+        defaults={**_POOL, "dilation": (1, 1)},
         integer=_max_pool_integer,
         vector_ops=_pool_ops,
     ),

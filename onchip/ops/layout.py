@@ -143,18 +143,20 @@ def _slice(attributes: Attributes, x: Array) -> tuple[Array]:
     return (np.ascontiguousarray(x[index]),)
 
 
-def _gather_shape(_attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
+def _gather_shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
     table, ids = present(shapes[0], "table"), present(shapes[1], "ids")
     if not table:
         raise Refusal("OC1312", "'table' has no dimension")
-    return ((*ids, *table[1:]),)
+    axis = axis_of(attributes.integer("axis"), len(table))
+    return ((*table[:axis], *ids, *table[axis + 1 :]),)
 
 
-def _gather(_attributes: Attributes, table: Array, ids: Array) -> tuple[Array]:
-    index = ids.astype(np.int64)
-    if index.size and not (index.min() >= 0 and index.max() < table.shape[0]):
-        raise Refusal("OC1406", f"an index lies outside of 0..{table.shape[0] - 1}: {index.min()} to {index.max()}")
-    return (table[index],)
+def _gather(attributes: Attributes, table: Array, ids: Array) -> tuple[Array]:
+    index, axis = ids.astype(np.int64), axis_of(attributes.integer("axis"), table.ndim)
+    size = table.shape[axis]
+    if index.size and not (index.min() >= 0 and index.max() < size):
+        raise Refusal("OC1406", f"an index lies outside of 0..{size - 1}: {index.min()} to {index.max()}")
+    return (np.take(table, index, axis=axis),)
 
 
 def _identity(_attributes: Attributes, x: Array) -> tuple[Array]:
@@ -272,7 +274,7 @@ OPS: tuple[Op, ...] = (
         defaults={"step": 1},
         integer=_slice_integer,
     ),
-    Op("gather", ("table", "ids"), _gather_shape, _gather, integer=_gather_integer),
+    Op("gather", ("table", "ids"), _gather_shape, _gather, defaults={"axis": 0}, integer=_gather_integer),
     Op("identity", ("x",), _one, _identity, integer=_identity_integer, vector_ops=_no_work),
     Op(
         "mean",

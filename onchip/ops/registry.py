@@ -5,7 +5,25 @@ Promises: one literal list of files; importing an op registers nothing.
 """
 
 from onchip.errors import NotSupported, did_you_mean
-from onchip.ops import attention, conv, elementwise, layout, logical, matmul, norm, rnn
+from onchip.ops import (
+    attention,
+    compare,
+    conv,
+    elementwise,
+    gru,
+    indexing,
+    layout,
+    logical,
+    matmul,
+    norm,
+    normalize,
+    picture,
+    reduce,
+    rnn,
+    rotary,
+    transposed,
+    unary,
+)
 from onchip.ops.types import Op
 
 OPS: dict[str, Op] = {
@@ -19,6 +37,15 @@ OPS: dict[str, Op] = {
         *elementwise.OPS,
         *layout.OPS,
         *logical.OPS,
+        *compare.OPS,
+        *unary.OPS,
+        *reduce.OPS,
+        *normalize.OPS,
+        *transposed.OPS,
+        *picture.OPS,
+        *indexing.OPS,
+        *gru.OPS,
+        *rotary.OPS,
     )
 }
 

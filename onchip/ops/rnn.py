@@ -1,7 +1,9 @@
 """LSTM over a sequence, torch's gate order i, f, g, o.
 
-In: x[B,T,I], w_ih[4H,I], w_hh[4H,H], b_ih[4H], b_hh[4H] (either may be absent), h0[B,H], c0[B,H] (absent: zeros).
-Out: y[B,T,H], h[B,H] (last), c[B,H] (last).
+In: x[B,T,I], w_ih[4H,I], w_hh[4H,H], b_ih[4H], b_hh[4H] (either may be absent), h0[B,H], c0[B,H] (absent: zeros),
+lengths[B] (absent: T). Out: y[B,T,H], h[B,H] (last), c[B,H] (last).
+`reverse` runs from the last step to the first, and y stays in the order of x. Past its length a sequence keeps its
+states, and y is 0 there.
 Integers (LiteRT's 8x8_16 structure): x, y, h int8; c int16 at scale 2^-n (n from the quantization of c); weights int8;
 b_ih int32 at the scale of x times w_ih, b_hh int32 at the scale of h times w_hh; gates int16 Q3.12. The step is
 rowwise.lstm_cell.
@@ -44,7 +46,18 @@ def _shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
     for i, name in ((5, "h0"), (6, "c0")):
         if len(shapes) > i and shapes[i] is not None and shapes[i] != (x[0], hidden):
             raise Refusal("OC1314", f"{name} has shape {shapes[i]}, needs {(x[0], hidden)}")
+    if len(shapes) > 7 and shapes[7] is not None:
+        same(ranked(shapes[7], 1, "lengths")[0], x[0], "lengths and batch")
     return (x[0], x[1], hidden), (x[0], hidden), (x[0], hidden)
+
+
+def _order(attributes: Attributes, steps: int) -> range:
+    return range(steps - 1, -1, -1) if attributes.flag("reverse") else range(steps)
+
+
+def _within(lengths: Array | None, t: int, new: Array, old: Array) -> Array:
+    """Take the new state where the sequence has a step t."""
+    return new if lengths is None else np.where((t < lengths)[:, None], new, old)
 
 
 def _reference(
@@ -56,6 +69,7 @@ def _reference(
     b_hh: Array | None = None,
     h0: Array | None = None,
     c0: Array | None = None,
+    lengths: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     batch, steps, hidden = x.shape[0], x.shape[1], attributes.integer("hidden")
     h = np.zeros((batch, hidden), np.float32) if h0 is None else f32(h0)
@@ -64,11 +78,12 @@ def _reference(
     inputs = f32(x) @ f32(w_ih).T + bias
     recurrent = f32(w_hh).T
     y = np.empty((batch, steps, hidden), np.float32)
-    for t in range(steps):
+    for t in _order(attributes, steps):
         i, f, g, o = np.split(inputs[:, t] + h @ recurrent, 4, axis=-1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        y[:, t] = h
+        cell = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        made = sigmoid(o) * np.tanh(cell)
+        y[:, t] = _within(lengths, t, made, np.zeros_like(made))
+        h, c = _within(lengths, t, made, h), _within(lengths, t, cell, c)
     return y, h, c
 
 
@@ -102,6 +117,7 @@ def _integer(
     b_hh: Array | None = None,
     h0: Array | None = None,
     c0: Array | None = None,
+    lengths: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     constants = lstm_constants_of(given, made)
     px = given[0]
@@ -112,11 +128,12 @@ def _integer(
     inputs = integer_matmul(x.reshape(batch * steps, -1), w_ih.T, px.zero_point[0]).reshape(batch, steps, -1)
     inputs = inputs if b_ih is None else inputs + b_ih.astype(np.int32)
     y = np.empty((batch, steps, hidden), np.int8)
-    for t in range(steps):
+    for t in _order(attributes, steps):
         acc = integer_matmul(h, w_hh.T, constants.hidden_zero_point)
         acc = acc if b_hh is None else acc + b_hh.astype(np.int32)
-        h, c = lstm_cell(inputs[:, t], acc, c, constants)
-        y[:, t] = h
+        new, cell = lstm_cell(inputs[:, t], acc, c, constants)
+        y[:, t] = _within(lengths, t, new, np.full_like(new, constants.hidden_zero_point))
+        h, c = _within(lengths, t, new, h), _within(lengths, t, cell, c)
     return y, h, c
 
 
@@ -133,11 +150,12 @@ def _vector_ops(attributes: Attributes, inputs: Shapes, _outputs: Shapes) -> int
 OPS: tuple[Op, ...] = (
     Op(
         "lstm",
-        ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0"),
+        ("x", "w_ih", "w_hh", "b_ih", "b_hh", "h0", "c0", "lengths"),
         _shape,
         _reference,
         required=3,
         needs=("hidden",),
+        defaults={"reverse": False},
         integer=_integer,
         macs=_macs,
         vector_ops=_vector_ops,

@@ -99,7 +99,7 @@ def test_int8_lstm_is_near_float():
     w = [rng.normal(0, 0.4, (4 * hidden, n)).astype(np.float32) for n in (features, hidden)]
     b = [rng.normal(0, 0.2, 4 * hidden).astype(np.float32) for _ in range(2)]
     op = OPS["lstm"]
-    attributes = Attributes({"hidden": hidden})
+    attributes = Attributes({**op.defaults, "hidden": hidden})
     y, _, c = op.reference(attributes, x, *w, *b)
     sx, sh, sc = 4 / 127, 1 / 128, 2.0**-12
     sw = [np.abs(m).max(axis=1) / 127 for m in w]
