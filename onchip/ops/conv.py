@@ -31,6 +31,7 @@ from onchip.ops.types import (
     same,
     show,
 )
+from onchip.ops.wide import wide_convolution
 
 
 def window_output(size: int, kernel: int, stride: int, dilation: int, pad: int, *, is_ceil: bool = False) -> int:
@@ -141,9 +142,29 @@ def conv_accumulate(attributes: Attributes, x: Array, w: Array, b: Array | None,
 def _conv_integer(
     attributes: Attributes, given: Params, made: Params, x: Array, w: Array, b: Array | None = None
 ) -> tuple[Array]:
-    px = given[0]
-    acc = conv_accumulate(attributes, x, w, b, px.zero_point[0] if px else 0)
+    px, pw = given[0], given[1]
+    zero = px.zero_point[0] if px else 0
+    if x.dtype == np.int16:
+        return (requantize_accumulator(attributes, _conv_wide(attributes, x, w, b), given, made),)
+    acc = conv_accumulate(attributes, x, w, b, zero)
+    if pw is not None and any(pw.zero_point):
+        acc = acc - _window_sums(attributes, x, w, zero) * np.array(pw.zero_point, np.int32)
     return (requantize_accumulator(attributes, acc, given, made),)
+
+
+def _window_sums(attributes: Attributes, x: Array, w: Array, zero_point: int) -> Array:
+    """Sum x - zero_point under each window, per output channel: what a weight's zero point multiplies."""
+    groups = attributes.integer("groups")
+    ones = np.ones((groups, *w.shape[1:]), np.int8)
+    return np.repeat(conv_accumulate(attributes, x, ones, None, zero_point), w.shape[0] // groups, axis=3)
+
+
+def _conv_wide(attributes: Attributes, x: Array, w: Array, b: Array | None) -> Array:
+    """Give the 64-bit accumulators [N,P,Q,K] of int16 activations by int8 weights."""
+    _, p, q, _ = _conv_out(attributes, x, w)
+    view = _windows(x, cast("tuple[int, int]", w.shape[1:3]), attributes, (p, q), 0)
+    acc = wide_convolution(view, w, attributes.integer("groups"))
+    return acc if b is None else acc + b.astype(np.int64)
 
 
 def _pool_shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:

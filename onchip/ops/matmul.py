@@ -3,8 +3,11 @@
 In: linear x[...,I], w[O,I], b[O]; matmul a[...,M,K], b[...,K,N] (or [...,N,K] with transpose_b). Out: [...,O] or
 [...,M,N].
 Promises: batch dimensions of matmul broadcast; integer results are exact accumulators, requantized once at the end.
-Integer matmul subtracts both zero points: sum (a - za)(b - zb), through row and column sums.
+Integer matmul subtracts both zero points: sum (a - za)(b - zb), through row and column sums; so does linear where its
+weights have zero points. int16 activations (zero point 0) have 64-bit accumulators.
 """
+
+import numpy as np
 
 from onchip.numerics import integer_matmul
 from onchip.ops.requantizing import apply_activation, requantize_accumulator
@@ -24,6 +27,7 @@ from onchip.ops.types import (
     same,
     show,
 )
+from onchip.ops.wide import wide_matmul
 
 
 def _linear_shape(_attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
@@ -50,8 +54,15 @@ def linear_accumulate(x: Array, w: Array, b: Array | None, zero_point: int) -> A
 def _linear_integer(
     attributes: Attributes, given: Params, made: Params, x: Array, w: Array, b: Array | None = None
 ) -> tuple[Array]:
-    px = given[0]
-    acc = linear_accumulate(x, w, b, px.zero_point[0] if px else 0)
+    px, pw = given[0], given[1]
+    zero = px.zero_point[0] if px else 0
+    if x.dtype == np.int16:
+        wide = wide_matmul(x, w.T)
+        return (requantize_accumulator(attributes, wide if b is None else wide + b, given, made),)
+    acc = linear_accumulate(x, w, b, zero)
+    if pw is not None and any(pw.zero_point):
+        rows = x.sum(axis=-1, dtype=acc.dtype, keepdims=True) - zero * x.shape[-1]
+        acc = acc - rows * np.array(pw.zero_point, acc.dtype)
     return (requantize_accumulator(attributes, acc, given, made),)
 
 
@@ -82,6 +93,8 @@ def matmul_accumulate(a: Array, b: Array, zero_a: int, zero_b: int) -> Array:
 
 def _matmul_integer(attributes: Attributes, given: Params, made: Params, a: Array, b: Array) -> tuple[Array]:
     right = b.swapaxes(-1, -2) if attributes.flag("transpose_b") else b
+    if a.dtype == np.int16:
+        return (requantize_accumulator(attributes, wide_matmul(a, right), given, made),)
     zero_a, zero_b = (p.zero_point[0] if p else 0 for p in given[:2])
     return (requantize_accumulator(attributes, matmul_accumulate(a, right, zero_a, zero_b), given, made),)
 

@@ -2,7 +2,8 @@
 
 In: int32 accumulators, the quantization of inputs and output, and the node's `rounding` and `activation`. Out: int8.
 Promises: `single`, `double` and `fp32` as in docs/arithmetic.md, section Requantization; ReLU and ReLU6 are clamps
-of the integer.
+of the integer. `reduced` is LiteRT's way from 64-bit accumulators: a multiplier of 16 bits, rounded once.
+int16 activations give int16 (`bits=16`).
 An output without quantization keeps its int32 accumulators.
 """
 
@@ -17,20 +18,20 @@ from onchip.ops.types import Array, Attributes, Params, Quantization, Refusal
 CHUNK = 1 << 16  # elements per step: the int64 intermediates stay in the cache
 
 
-def output_limits(activation: str, made: Quantization) -> tuple[int, int]:
-    """Give the lowest and highest int8 output under a fused activation."""
-    zero = made.zero_point[0]
-    low = max(-128, zero) if activation in ("relu", "relu6") else -128
+def output_limits(activation: str, made: Quantization, bits: int = 8) -> tuple[int, int]:
+    """Give the lowest and highest output of so many bits under a fused activation."""
+    zero, top = made.zero_point[0], (1 << (bits - 1)) - 1
+    low = max(-top - 1, zero) if activation in ("relu", "relu6") else -top - 1
     if activation == "relu6":
-        return low, min(127, zero + int(np.floor(6.0 / made.scale[0] + 0.5)))
-    return low, 127
+        return low, min(top, zero + int(np.floor(6.0 / made.scale[0] + 0.5)))
+    return low, top
 
 
 def rounding_of(attributes: Attributes) -> str:
     """Read the rounding mode of a node; the default is "single"."""
     mode = attributes.text("rounding") if "rounding" in attributes else "single"
-    if mode not in ("single", "double", "fp32"):
-        raise Refusal("OC1320", f"rounding '{mode}' is none of single, double, fp32")
+    if mode not in ("single", "double", "fp32", "reduced"):
+        raise Refusal("OC1320", f"rounding '{mode}' is none of single, double, fp32, reduced")
     return mode
 
 
@@ -60,18 +61,32 @@ def scale_down(
     if mode == "fp32":
         return requantize_f32(acc, f32_multipliers(given, made))
     q, e = quantize_multipliers(real_multipliers(given, made))
+    if mode == "reduced":
+        return requantize_reduced(acc, q, e)
     return requantize(acc, q, e, "double" if mode == "double" else "single")
 
 
+def requantize_reduced(acc: Array, q: Integers, e: Integers) -> Integers:
+    """Multiply accumulators below 2^47 by the 16 highest bits of q * 2^(e-31) and round once, halves up.
+
+    LiteRT, MultiplyByQuantizedMultiplier(int64_t, ...).
+    """
+    short = np.where(q < 0x7FFF0000, (q + (1 << 15)) >> 16, 0x7FFF)
+    shift = 15 - e
+    return (wide(acc) * short + (wide(1) << (shift - 1))) >> shift
+
+
 def requantize_accumulator(attributes: Attributes, acc: Array, given: Params, made: Params) -> Array:
-    """Turn int32 accumulators [..., C] into int8 by the scales of x (input 0), w (input 1) and the output."""
+    """Turn accumulators [..., C] into int8 by the scales of x (input 0), w (input 1) and the output; 64-bit ones into
+    int16."""
     py = made[0]
     if py is None:
         return acc
     activation = attributes.text("activation") if "activation" in attributes else "none"
-    low, high = output_limits(activation, py)
+    bits = 16 if acc.dtype == np.int64 else 8
+    low, high = output_limits(activation, py, bits)
     flat = acc.reshape(-1, acc.shape[-1])
-    out = np.empty(flat.shape, np.int8)
+    out = np.empty(flat.shape, np.int8 if bits == 8 else np.int16)
     step = max(1, CHUNK // max(1, flat.shape[1]))
     zero = py.zero_point[0]
     for start in range(0, flat.shape[0], step):
@@ -81,11 +96,13 @@ def requantize_accumulator(attributes: Attributes, acc: Array, given: Params, ma
     return out.reshape(acc.shape)
 
 
-def activate(attributes: Attributes, acc: Array, scale: float, made: Quantization, activation: str = "none") -> Array:
-    """Turn integers of real value acc * scale into int8."""
-    low, high = output_limits(activation, made)
+def activate(
+    attributes: Attributes, acc: Array, scale: float, made: Quantization, activation: str = "none", bits: int = 8
+) -> Array:
+    """Turn integers of real value acc * scale into int8, or int16."""
+    low, high = output_limits(activation, made, bits)
     y = scale_down(attributes, acc, (Quantization((scale,), (0,)),), made) + made.zero_point[0]
-    return np.minimum(np.maximum(wide(y), low), high).astype(np.int8)
+    return np.minimum(np.maximum(wide(y), low), high).astype(np.int8 if bits == 8 else np.int16)
 
 
 def apply_activation(attributes: Attributes, y: Array) -> Array:
