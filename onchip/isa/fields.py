@@ -1,18 +1,36 @@
 """The shape of an instruction: its fields, its record in an array, its bits and its text.
 
-In: field values by name. Out: the same instruction as a row of a structured array (the hot form), as 128-bit words
-(the binary) and as one line of assembler text. Everything is derived from the field table of the instruction's class,
-so a new field needs one entry and nothing else.
+In: field values by name. Out: the same instruction as a row of a structured array (the hot form), as 128-bit words (the
+binary) and as one line of assembler text. Everything is derived from the field table of the instruction's class, so a
+new field needs one entry and nothing else.
 
 An *affine* operand is an address, a coordinate or a remaining extent that changes with the loops around it:
 
     value = base + sum(stride[l] * index[l]) + sum(core[d] * core_index[d]) + slot * parity(toggle, index)
 
-where `parity` is the exclusive or of the lowest bits of the loop indices named by the mask `toggle`: double buffering
-without a counter. Three adders and one exclusive-or gate per level in hardware.
+where `parity` is the exclusive or of the lowest bits of the loop indices named by the mask `toggle` (bit l for level
+l): double buffering without a counter. Three adders and one exclusive-or gate per level in hardware. The index of a
+loop that does not exist is 0. In assembler text it reads `base+stride*i0+core*c0+slot^toggle`, without the terms that
+are 0.
 
-Words: the first word of an instruction holds opcode, wait mask, signal mask and sub-operation; fields that are zero
-take no bits. One word is 128 bits; the words after the first are CFG words, which load an operand of the instruction.
+An instruction is one header word of 128 bits, and CFG words for the fields that are not zero:
+
+    header   3..0      opcode
+             11..4     wait mask, bit 4+s for semaphore s
+             19..12    signal mask, bit 12+s for semaphore s
+             27..20    sub
+             59..28    bit 28+i is 1 where plain field i is not zero (24 of 32 are used)
+             67..60    bit 60+j is 1 where a part of affine operand j is not zero
+             127..68   zero
+    CFG      3..0      1111
+             7..4      zero
+             47..8, 87..48, 127..88     three values, signed, 40 bits each
+
+The values stand in this order: the plain fields that are marked, by number; then for each affine operand that is marked
+a mask of nine bits and its parts that are not zero: base (bit 0 of the mask), strides of i0 to i3 (1 to 4), strides of
+c0 and c1 (5, 6), toggle (7), slot (8). A marked field is never zero, so the number of CFG words follows from the header
+and the masks. Values left over in the last CFG word are zero. (Assembler text leaves out fields at their default; bits
+leave out zeros.)
 """
 
 from __future__ import annotations
@@ -155,7 +173,7 @@ def encode_record(record: Any) -> list[int]:
 
 
 def word_counts(records: Record) -> NDArray[np.int64]:
-    """Return how many words each record takes, without building them: the cycles its issue needs."""
+    """Return how many words each record takes, without building them."""
     fields = np.count_nonzero(records["integers"], axis=1).astype(np.int64)
     parts = np.count_nonzero(records["affines"], axis=2)
     fields += parts.sum(axis=1) + np.count_nonzero(parts, axis=1)

@@ -5,9 +5,12 @@ words and as assembler text. Durations are in `timing.py`, words and records in 
 tables here.
 
 Every instruction may *wait* (it starts when every semaphore in the mask is above zero, and takes one from each) and
-*signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters; an
-extent that runs past its tensor is clipped: min(size, remaining), and the instruction does nothing where that is not
-positive.
+*signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters, the
+last one fastest: row (r0, r1, r2) starts at operand + r0*stride0 + r1*stride1 + r2*stride2.
+
+**Clipping.** An extent with a *left* operand is max(0, min(size, left)); a left operand whose nine parts are all zero
+means that nothing is clipped. An instruction with an empty extent changes nothing, and still waits, takes its time and
+signals.
 """
 
 from __future__ import annotations
@@ -74,12 +77,29 @@ ZERO = Affine()
 class Transfer(Instruction):
     """A box of at most four dimensions between a tensor in far memory and local memory; the innermost is contiguous.
 
-    Element (i0, i1, i2, i3) of the box has tensor coordinates c0+i0 .. c3+i3 and far address far + (c0+i0)*far0 +
-    (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3), and local address near + i0*near0 + i1*near1 + i2*near2 + i3. Coordinates
-    outside 0..limit-1 are outside the tensor: LD writes `fill` there, ST leaves them. All counts in bytes along the
-    innermost dimension. `level` 0 is DRAM, 1 the shared memory; `sharers` cores of a wave load the same box, so that
-    each pays 1/sharers of it at DRAM. LD with sub=1 gathers: row i2 comes from the row whose number stands as a
-    32-bit word at far address `index` + 4*(c2+i2), counted from `far` in steps of far2.
+    Element (i0, i1, i2, i3) of the box has tensor coordinates c0+i0 .. c3+i3, local address
+    near + i0*near0 + i1*near1 + i2*near2 + i3, and far address
+
+        far + (c0+i0)*far0 + (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3)
+
+    Everything along the innermost dimension counts bytes. Coordinates outside of 0..limit-1 are outside of the tensor:
+    LD writes `fill` there, ST leaves them. With sub = 1, LD gathers: for row i2 the 32-bit word at far address index +
+    4*(c2+i2) takes the place of c2+i2 in the far address (not in the check against limit2).
+
+    Fields:
+        box0 box1 box2: extents of the box
+        box3: bytes of its innermost row
+        limit0 limit1 limit2: extents of the tensor
+        limit3: bytes of its innermost row
+        far0 far1 far2: bytes between neighbours in far memory
+        near0 near1 near2: bytes between neighbours in local memory
+        fill: the byte that LD writes outside of the tensor
+        level: 0 DRAM, 1 shared memory; decides the time only
+        sharers: cores of a wave that load the same box; decides the time only
+        far: address of the tensor's element (0, 0, 0, 0)
+        near: address of the box in local memory
+        c0 c1 c2 c3: coordinates of the box's first element, c3 in bytes; may be negative
+        index: address of the row numbers, for sub = 1
     """
 
     box0: int = 1
@@ -161,8 +181,16 @@ def extent(size: int, remaining: Affine, at: Indices, core: tuple[int, int]) -> 
 class WLD(Instruction):
     """Weight load: bring k x n weights from local memory to the shadow registers of the matrix unit.
 
-    Element (i, j) stands at source + i*pitch + j bytes (sub=1, transposed: source + j*pitch + i). `type` is the
-    element's type; rows and columns of the array beyond k and n hold zero.
+    Element (i, j) stands at source + i*pitch + j bytes (sub = 1, transposed: source + j*pitch + i). Rows and columns of
+    the array beyond k and n hold zero. It does not hold its stream: MM or the next WLD may be looked at in the same
+    cycle.
+
+    Fields:
+        k n: rows (inputs) and columns (outputs) of the weights
+        pitch: bytes between neighbouring rows; transposed: columns
+        type: element type
+        source: address of element (0, 0) in local memory
+        k_left n_left: what is left of k and n
     """
 
     OP, NAME, QUEUES = 3, "WLD", (MATRIX,)
@@ -189,10 +217,27 @@ class WLD(Instruction):
 class MM(Instruction):
     """Matrix multiply: rows of k inputs through the array, n sums each, into accumulator words (wrapping at 32 bits).
 
-    Takes the shadow weights at its first row. Input kk of a row stands at
-    source + row offset + (kk // run)*run_stride + kk % run bytes, for kk from k_begin: a run is what lies side by side
-    (kx * channels of a convolution), so a pass may span kernel rows. The sum is added to the accumulator, unless
-    sub = 0 and every loop index in the mask `first` is 0: then it replaces it.
+    Takes the shadow weights over at its first row. Input kk of a row, for kk from k_begin to k_begin + k - 1, stands at
+
+        source + row offset + floor(kk / run_length)*run_stride + kk mod run_length      (bytes)
+
+    A run is what lies side by side (kernel width x channels of a convolution), so one pass may span kernel rows. Sum j
+    goes to accumulator word sums + row offset + j. It is added to what is there, unless sub = 0 and every loop index in
+    the mask `first` is 0 (also for an empty mask): then it replaces it. It does not hold its stream.
+
+    Fields:
+        rows0 rows1 rows2: row counts
+        k n: inputs a row, sums a row
+        run_length run_stride: bytes side by side, and from one run to the next
+        source0 source1 source2: bytes between rows of inputs
+        sum0 sum1 sum2: words between rows of sums
+        type: element type of inputs and weights
+        first: mask of loop levels, bit l for level l
+        source: address of the inputs in local memory
+        sums: address of the sums in the accumulator
+        k_begin: the first kk
+        left0 left1 left2: what is left of rows0, rows1, rows2
+        k_left n_left: what is left of k and n
     """
 
     OP, NAME, QUEUES = 4, "MM", (MATRIX,)
@@ -256,9 +301,14 @@ class NOP(Sync):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LOOP(Sync):
-    """Run the next `body` instructions `count` times; the loop's index is the next level of the stack.
+    """Run the next `body` instructions `count` times; the loop's index is the next level of the stack. One cycle to
+    enter.
 
-    One cycle to enter, none to repeat.
+    Bodies nest and do not overlap; a stack deeper than four, a count or a body below 1 is refused.
+
+    Fields:
+        count: iterations
+        body: instructions in the body, inner LOOPs included; not words
     """
 
     OP, NAME, QUEUES = 9, "LOOP", (LOAD, MATRIX, VECTOR, STORE)
@@ -270,9 +320,12 @@ class LOOP(Sync):
 class BARRIER(Sync):
     """Starts a kernel: every stream of every core stops here until all have completed everything before it.
 
-    Then the semaphores take the counts in `counts` (eight fields of four bits), and all streams go on together after
-    the chip's synchronisation and launch time. The only instruction that spans cores. `active` is the number of cores
-    that have work in the kernel: memory bandwidth is divided by it.
+    Then the semaphores take the counts, and all streams go on together after the duration of the barrier. The only
+    instruction that spans cores. Before it ends, the CFG words of the kernel are in the address generators.
+
+    Fields:
+        counts: the first count of semaphore s in bits 4s+3..4s, 0 to 15
+        active: the number of cores that have work in the kernel; far-memory bandwidth is divided by it
     """
 
     OP, NAME, QUEUES = 10, "BARRIER", (LOAD, MATRIX, VECTOR, STORE)

@@ -1,8 +1,20 @@
 """What the instructions act on when they are run one by one: the naive machine state of one core.
 
-In: sizes. Out: byte arrays for DRAM and local memory, 32-bit words for the accumulator, and the two weight registers
-of the matrix unit. This is the definition of the machine's memory, used by `Instruction.run` and by the slow
-interpreter that is the witness of the fast one; nothing here knows about time.
+In: sizes. Out: byte arrays for DRAM and local memory, 32-bit words for the accumulator, and the two weight registers of
+the matrix unit. This is the definition of the machine's memory, used by `Instruction.run` and by the slow interpreter
+that is the witness of the fast one; nothing here knows about time.
+
+Far memory (DRAM and what cores share) and local memory are bytes, little-endian. A 16-bit or 32-bit word of local
+memory stands at a multiple of its size. The accumulator is 32-bit words with addresses of its own, counted in words.
+The matrix unit has two sets of weights: `shadow`, which WLD fills, and `weights`, which MM multiplies by.
+
+Reads extend the sign to 32 bits. A write to i8 or i16 saturates; a write to i32 or to the accumulator keeps the low 32
+bits.
+
+**Banks.** Local memory is `banks` equal banks, one behind the other, each with one read port and one write port.
+Nothing arbitrates: the planner puts what different units read, or different units write, at the same time on different
+banks. A memory of fewer than four banks has no such rule. The accumulator serves the matrix unit (a read and a write a
+column) and the vector unit (up to three reads and a write a lane) in every cycle; its ports limit no duration.
 """
 
 from __future__ import annotations

@@ -4,10 +4,31 @@ In: sizes of the instruction after clipping, and the chip as a flat array of int
 functions are plain integer Python without objects: compiled code calls them (numba's `register_jitable`), and so do the
 planner and the tests, as they are.
 
-`occupancy` is how long the next instruction of the same unit has to wait, `latency` when the result is there; a unit
-completes in order. An instruction whose clipped extent is empty takes one cycle and still waits and signals. CFG
-words are loaded into the address generators with the kernel's code, before its barrier ends: in a loop an instruction
-issues in one cycle, whatever its fields.
+`occupancy` is how long the next instruction of the same unit has to wait, `latency` how much later the result is there;
+a stream completes in order. An empty instruction occupies its unit for one cycle. CFG words are loaded into the address
+generators with the kernel's code, before its barrier ends: in a loop an instruction issues in one cycle, whatever its
+fields. Rows, columns, units and the native M x N x K stand in `matrix` of the chip file, the rates of the read, write
+and weight ports in `local`. All rates are fractions; `port(n)` is ceil(n / rate).
+
+    class             starts when                          keeps its stream       completes at
+    LD, ST            stream free                          until its bytes moved  + latency (LD), at once (ST)
+    WLD               last WLD complete; serial: MM too    not                    start + occupancy
+    MM                array free, weights loaded           not                    start + occupancy + latency
+    RQ VOP RED LUT    stream free                          until completion       start + occupancy + 4
+    NOP LOOP HALT     stream free                          one cycle              start + 1
+
+**Far memory.** A transfer of n bytes inside of the tensor asks the DRAM port for ceil(n / sharers) bytes if its level
+is 0, and the shared port for n bytes if the chip has a shared memory; both at once. Nothing inside: one cycle, no
+request. A port serves requests in the order in which they were made. It is free at a time T that need not be whole:
+
+    T = max(T, start) + bytes / rate          moved = ceil(T)
+
+so what one request leaves of a cycle, the next one in the queue uses, and an idle port saves nothing. The stream is
+free again when both ports have moved the bytes, at the earliest one cycle after the start; LD completes a latency
+later. The rate of DRAM is min(bandwidth / active, bytes in flight / latency), that of the shared memory bandwidth /
+active, in bytes per cycle; the latency is that of the transfer's level (shared: 0), in whole cycles, rounded up.
+
+**Barrier.** Launch time in the graph plus the time to synchronise all cores, each rounded up to whole cycles.
 
 Sources: systolic pass counts: SCALE-Sim (Samajdar 2018) section 3 and its double-buffered variant; the rest is the
 definition of our machine. assumed: VECTOR_LATENCY, DOT_LATENCY (pipeline depths, no effect on the schedule's shape).
@@ -45,8 +66,9 @@ def port_cycles(n_bytes: int, numerator: int, denominator: int) -> int:
 def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
     """Return cycles to bring k x n weights to the shadow registers.
 
-    A systolic array shifts one row of weights in per cycle, always all its rows; an output-stationary or dot-product
-    unit reads its weights while it multiplies, so the instruction only hands over an address.
+    A systolic array shifts one row of weights in per cycle, always all its rows: max(rows, port(k*n*bytes)) on the
+    weight port. An output-stationary or dot-product unit reads its weights while it multiplies, so the instruction only
+    hands over an address: 1.
     """
     if k <= 0 or n <= 0 or machine[DATAFLOW] != WEIGHT_STATIONARY:
         return 1
@@ -55,7 +77,13 @@ def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  
 
 @register_jitable
 def matmul_occupancy(machine, m: int, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
-    """Return cycles that a matmul of m x k by k x n keeps the array."""
+    """Return cycles that a matmul of m x k by k x n keeps the array.
+
+    Weight-stationary: a row a cycle, max(m, port(m*k*bytes)). Output-stationary: k cycles per block of rows x (columns
+    of all units), max(ceil(m/rows)*ceil(n/(columns*units))*k, port((m*k + k*n)*bytes)). Dot product: a native shape per
+    unit and cycle, max(ceil(ceil(m/M)*ceil(n/N)*ceil(k/K)/units), port((m*k + k*n)*bytes)). Inputs come through the
+    read port. In a weight-stationary array k <= rows and n <= columns*units; the others have no limit.
+    """
     if m <= 0 or k <= 0 or n <= 0:
         return 1
     if machine[DATAFLOW] == WEIGHT_STATIONARY:
@@ -70,7 +98,9 @@ def matmul_occupancy(machine, m: int, k: int, n: int, element_bytes: int) -> int
 
 @register_jitable
 def matmul_latency(machine) -> int:  # type: ignore[no-untyped-def]
-    """Return how much later than the array is free the last sum arrives: the array's diagonal, or the pipeline."""
+    """Return how much later than the array is free the last sum arrives: the array's diagonal, rows + columns - 2, or
+    the pipeline of a dot-product unit, 16.
+    """
     if machine[DATAFLOW] == DOT_PRODUCT:
         return DOT_LATENCY
     return machine[ROWS] + machine[COLUMNS] - 2
@@ -78,7 +108,13 @@ def matmul_latency(machine) -> int:  # type: ignore[no-untyped-def]
 
 @register_jitable
 def vector_occupancy(machine, sub: int, rows: int, n: int, read_bytes: int, write_bytes: int) -> int:  # type: ignore[no-untyped-def]
-    """Return cycles of a vector instruction on `rows` rows of `n` lanes that moves so many bytes of local memory."""
+    """Return cycles of a vector instruction on `rows` rows of `n` lanes that moves so many bytes of local memory:
+    max(rows*ceil(n/elements per cycle), port(read), port(written)).
+
+    Read are the lanes of a, and of b in VOP without an immediate, once a row where the step is 0; written are the lanes
+    of d, one a row in RED. Accumulator words use no port; nor do the d that mac reads, the parameters of RQ and the
+    table of LUT.
+    """
     if rows <= 0 or n <= 0:
         return 1
     compute = rows * ceil_div(n, machine[RATES + sub])

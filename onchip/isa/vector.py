@@ -3,7 +3,8 @@
 All walk rows of n lanes with up to three operands: a and b are read, d is written; each has a type (bytes, 16-bit or
 32-bit words of local memory, or accumulator words), a stride for each of the three row counters in its memory's own
 unit (bytes or words), and a step along the lanes: 1, or 0 for one value that serves the whole row. Lanes are 32-bit
-two's complement; a write to a narrower type saturates.
+two's complement; a write to a narrower type saturates. Rows are done in order and the lanes of a row at once, so an
+instruction may read what an earlier row of it wrote. The unit works on one instruction at a time.
 """
 
 from __future__ import annotations
@@ -60,7 +61,20 @@ RQ_RATE, RED_RATE, LUT_RATE = 200, 201, 202  # where their rates stand in the ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorInstruction(Instruction):
-    """What the vector instructions share; see the module docstring."""
+    """What the vector instructions share; see the module docstring.
+
+    Fields:
+        rows0 rows1 rows2: row counts
+        n: lanes a row
+        a_type d_type b_type: types of the operands
+        a0 a1 a2: strides of a
+        d0 d1 d2: strides of d
+        b0 b1 b2: strides of b
+        a_step b_step: 1, or 0 for one value a row
+        a d b: addresses of the operands
+        left0 left1 left2: what is left of rows0, rows1, rows2
+        n_left: what is left of n
+    """
 
     QUEUES = (VECTOR,)
     rows0: int = 1
@@ -91,9 +105,19 @@ class VectorInstruction(Instruction):
 class RQ(VectorInstruction):
     """Requantize: d = clamp(scale(((a - zero_in) + bias) << left) + zero_out, low, high).
 
-    `scale` multiplies by multiplier * 2**(shift - 31) in the rounding mode sub & 3: 0 single, 1 double, 2 float32
-    (the multiplier is the bits of a float32). With bit 4 of sub, bias, multiplier and shift stand as three 32-bit
-    words a lane at local address b; otherwise they are the fields. ReLU and ReLU6 are `low` and `high`.
+    The sum and the shift wrap at 32 bits. `scale` multiplies by multiplier * 2**(shift - 31) in the rounding mode sub &
+    3: 0 single, 1 double, 2 float32 (the multiplier is the bits of a float32); see arithmetic.md. With bit 2 of sub
+    (value 4) bias, multiplier and shift of lane j stand as three 32-bit words at local address b + 12*j; otherwise they
+    are the fields. ReLU and ReLU6 are `low` and `high`.
+
+    Fields:
+        zero_in: subtracted from a
+        left: left shift before scaling, 0 to 31
+        bias: added to a
+        multiplier shift: the scale, -31 <= shift <= 30
+        zero_out: added after scaling
+        low high: limits of the result
+        b: address of the parameters of lane 0, for sub & 4
     """
 
     OP, NAME = 5, "RQ"
@@ -137,9 +161,30 @@ class RQ(VectorInstruction):
 class VOP(VectorInstruction):
     """Lane operation d = a op b; b is an operand, or the field `immediate` where `has_immediate` is 1.
 
-    add sub mul (low 32 bits) mulh32 (saturating rounding doubling high multiply) mulh16 (the same on 16 bits) max min
-    shl shls (saturating) sra (rounds down) rshr (rounds half away from zero) copy (a) mac (d += a*b)
-    clz (leading zeros of a, 32 bits) gt (1 where a > b) and. Subs from 64 are the functions of float chips (exp, erf, tanh ...).
+    All wrap at 32 bits; shift counts are 0 to 31. Subs from 64 are the functions of float chips: they are timed and
+    have no bits here.
+
+    Operations:
+        add: a + b
+        sub: a - b
+        mul: low 32 bits of a * b
+        mulh32: saturating rounding doubling high multiply, (a*b + 2^30) >> 31
+        mulh16: the same on 16-bit values, (a*b + 2^14) >> 15
+        max: the larger of both, signed
+        min: the smaller of both, signed
+        shl: a << b
+        sra: a >> b, rounds down
+        rshr: a / 2^b, halves away from zero
+        copy: a
+        mac: d + a * b; d is read as well
+        clz: leading zero bits of a, 32 for 0
+        gt: 1 where a > b, otherwise 0
+        and: bit by bit
+        shls: a << b, saturated to 32 bits
+
+    Fields:
+        immediate: b, the same for all lanes
+        has_immediate: 1 where b is the immediate
     """
 
     OP, NAME = 6, "VOP"
@@ -199,9 +244,10 @@ MEANINGS: dict[int, Callable[[Lanes, Lanes], Lanes]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RED(VectorInstruction):
-    """Reduction across the lanes of each row: sub 0 sum, 1 maximum, 2 sum of squares.
+    """Reduction across the lanes of each row: one value a row, wrapping at 32 bits, to lane 0 of d. sub 0 sum, 1
+    maximum, 2 sum of squares.
 
-    One value a row, wrapping at 32 bits.
+    The order of the lanes does not matter. `b` is not used.
     """
 
     OP, NAME = 7, "RED"
@@ -226,7 +272,12 @@ class RED(VectorInstruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LUT(VectorInstruction):
-    """Table lookup: d = table[clamp(a + offset, 0, 255)], a table of 256 32-bit words at local address b."""
+    """Table lookup: d = table[clamp(a + offset, 0, 255)], a table of 256 32-bit words at local address b.
+
+    Fields:
+        offset: added to a: 128 for a table over int8
+        b: address of the table in local memory
+    """
 
     OP, NAME = 8, "LUT"
     offset: int = 0
