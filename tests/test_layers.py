@@ -18,7 +18,7 @@ ROOMS = frozenset({"frontends", "zoo", "passes", "planner", "lowering", "simulat
 BELOW: dict[str, frozenset[str]] = {}
 _ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "error_codes"}),
-    frozenset({"units"}),
+    frozenset({"units", "files"}),
     frozenset({"numerics"}),
     frozenset({"chip"}),
     frozenset({"ops", "isa"}),
