@@ -1,8 +1,9 @@
 """A report as plain text: verdict first, next action second, then the numbers, the waterfall and the layer table.
 
 In:       a Report, the lines of actions that somebody computed, how many layers to show.
-Out:      text of at most 120 columns that reads the same on a terminal and in a file.
-Promises: every quantity shows its band or a dash, and where it comes from; layers are cut by time, never silently.
+Out:      text of at most WIDTH columns (but for long names) that reads the same on a terminal and in a file.
+Promises: every quantity shows its band or a dash, and where it comes from; equal layers stand in one row with their
+          count; layers are cut by time, never silently.
 Does not: compute; colour is the terminal's business.
 """
 
@@ -30,16 +31,17 @@ WORDS = {  # cause -> (in the waterfall, in the verdict)
 }
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 BAR_WIDTH = 24
-WIDTH = 118
-NAME_WIDTH = 30
+WIDTH = 100
+NAME_WIDTH = 24
 LAYERS = 12
+WATERFALL = "  where the time goes   "
 
 
 def verdict(report: Report) -> str:
     """Return one sentence: the time of one inference and its two largest causes."""
     time = format_value(report.seconds_per_inference, "s")
-    batch = f" (batch of {report.model.batch} in {report.latency_s})" if report.model.batch > 1 else ""
-    head = f"{report.model.name} on {report.chip.name}: {time} per inference{batch}"
+    batch = f" (a batch of {report.model.batch} takes {report.latency_s})" if report.model.batch > 1 else ""
+    head = f"{report.model.name} on {report.chip.name} takes {time} per inference{batch}"
     return f"{head}: {causes(report.waterfall, report.latency_s.value)}."
 
 
@@ -54,20 +56,15 @@ def causes(waterfall: Parts, whole: float, *, n: int = 2) -> str:
 
 
 def write_report(report: Report, *, actions: Sequence[str] = (), layers: int = LAYERS) -> str:
-    """Return the whole text; `layers` = 0 shows every layer."""
-    lines = [report.verdict, *_action_lines(actions), ""]
-    lines += [_header(report), "", *_numbers(report), "", f"  where the time goes   {waterfall_text(report)}", ""]
-    lines += _table(report, layers or len(report.layers))
+    """Return the whole text; `layers` = 0 shows every layer, each in a row of its own."""
+    lines = [report.verdict, *actions, "", _header(report), "", *_numbers(report), ""]
+    lines += wrapped(WATERFALL, waterfall_items(report))
+    lines += ["", *_table(report, layers)]
     if report.assumptions:
         lines += ["", "assumptions"]
         for text in report.assumptions:
             lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
     return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def _action_lines(actions: Sequence[str]) -> list[str]:
-    heads = ["Try first: ", *["           "] * max(0, len(actions) - 1)]
-    return [f"{head} {action}" for head, action in zip(heads, actions, strict=False)]
 
 
 def _header(report: Report) -> str:
@@ -81,25 +78,21 @@ def _header(report: Report) -> str:
 
 
 def _numbers(report: Report) -> list[str]:
-    latency, energy, memory = report.latency_s, report.energy_j, report.memory
-    origin = f"{latency.provenance}, {latency.fidelity}"
+    latency, energy, power, memory = report.latency_s, report.energy_j, report.power_w, report.memory
+    origin = f"{latency.provenance}, {latency.fidelity}, {format_value(report.cycles, 'cycles')}"
+    used = report.utilization
     rows = [
-        ("latency", f"{latency}", latency.band, f"{origin}, {format_value(report.cycles, 'cycles')}"),
+        ("latency", f"{latency}", latency.band, origin),
         ("throughput", f"{report.throughput_per_s}", report.throughput_per_s.band, ""),
         ("energy", f"{energy}" if energy else DASH, energy.band if energy else DASH, _energy_parts(report)),
-        ("power", f"{report.power_w}" if report.power_w else DASH, report.power_w.band if report.power_w else DASH, ""),
-        (
-            "utilization",
-            format_value(report.utilization.value, "%"),
-            report.utilization.band,
-            "of the chip's peak MACs",
-        ),
+        ("power", f"{power}" if power else DASH, power.band if power else DASH, ""),
+        ("utilization", format_value(used.value, "%"), used.band, "of the chip's peak MACs"),
         ("memory", format_value(memory.local_peak_bytes, "B"), "", _memory(report)),
     ]
     if report.bit_exact is not None:
         said = "every output equals the integer reference" if report.bit_exact else "outputs differ from the reference"
         rows.append(("bit-exact", "yes" if report.bit_exact else "NO", "", said))
-    return [f"  {name:<12}{value:>12}  {band:>12}  {note}" for name, value, band, note in rows]
+    return [f"  {name:<12}{value:>9}  {band:>10}  {note}" for name, value, band, note in rows]
 
 
 def _energy_parts(report: Report) -> str:
@@ -112,40 +105,81 @@ def _energy_parts(report: Report) -> str:
 
 def _memory(report: Report) -> str:
     memory = report.memory
-    where = f" ({memory.layer})" if memory.layer else ""
+    where = f" ({_cut(memory.layer)})" if memory.layer else ""
     traffic = format_value(memory.dram_traffic_bytes, "B")
-    return f"of {format_value(memory.local_bytes, 'B')} per core{where}; DRAM traffic {traffic}"
+    return f"of {format_value(memory.local_bytes, 'B')} a core{where}; DRAM traffic {traffic}"
 
 
-def waterfall_text(report: Report) -> str:
-    """Return the waterfall on one line: a bar and a share for each cause of at least half a percent."""
+def waterfall_items(report: Report, *, width: int = BAR_WIDTH) -> list[str]:
+    """Return a name, a bar and a share for each cause of at least half a percent; `width` cells are the whole time."""
     whole = report.latency_s.value
     shown = [(cause, seconds / whole) for cause, seconds in report.waterfall if whole and seconds / whole >= 0.005]
-    return "   ".join(f"{WORDS[cause][0]} {bar(share)} {share * 100:.0f} %" for cause, share in shown)
+    return [f"{WORDS[cause][0]} {bar(share, width)} {share * 100:.0f} %" for cause, share in shown]
 
 
-def bar(share: float) -> str:
-    """Return a bar of eighths, BAR_WIDTH cells for 1."""
-    eighths = max(1, round(share * BAR_WIDTH * 8))
+def wrapped(head: str, items: Sequence[str]) -> list[str]:
+    """Return a head and items behind it, on further lines under the first item where WIDTH is full."""
+    lines = [head]
+    for item in items:
+        if lines[-1] not in (head, " " * len(head)):
+            if len(lines[-1]) + len(item) + 3 > WIDTH:
+                lines.append(" " * len(head))
+            else:
+                lines[-1] += "   "
+        lines[-1] += item
+    return [line.rstrip() for line in lines]
+
+
+def bar(share: float, width: int = BAR_WIDTH) -> str:
+    """Return a bar of eighths, `width` cells for 1."""
+    eighths = max(1, round(share * width * 8))
     return EIGHTHS[8] * (eighths // 8) + (EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
 def _table(report: Report, n: int) -> list[str]:
-    order = sorted(range(len(report.layers)), key=lambda i: (-report.layers[i].cycles, i))
-    kept = sorted(order[:n])
-    width = max([len("op"), *(min(len(report.layers[i].name), NAME_WIDTH) for i in kept)])
-    lines = [f"  {'#':>3}  {'op':<{width}}  {'time':>8}  {'share':>7}  {'bound':<8}{'util':>7}  why"]
-    for i in kept:
-        layer = report.layers[i]
-        name = layer.name if len(layer.name) <= NAME_WIDTH else f"{layer.name[: NAME_WIDTH - 1]}…"
-        share, used = format_value(layer.share, "%"), format_value(layer.utilization, "%")
-        row = f"  {i:>3}  {name:<{width}}  {layer.latency_s!s:>8}  {share:>7}  {layer.bound:<8}{used:>7}  "
+    """Return the rows of the layers; with a limit equal layers share a row, and the longest rows are kept."""
+    groups = _groups(report) if n else [[i] for i in range(len(report.layers))]
+    cycles = [sum(report.layers[i].cycles for i in group) for group in groups]
+    order = sorted(range(len(groups)), key=lambda g: (-cycles[g], g))
+    kept = sorted(order[: n or len(order)])
+    names = [_name(report.layers[groups[g][0]].name, len(groups[g])) for g in kept]
+    width = max([len("layer"), *map(len, names)])
+    lines = [f"  {'#':>3}  {'layer':<{width}}  {'time':>7}  {'share':>8}  {'bound':<7}  {'util':>8}  why"]
+    for g, name in zip(kept, names, strict=True):
+        layer, count = report.layers[groups[g][0]], len(groups[g])
+        used = format_value(layer.utilization, "%") if layer.macs else DASH
+        share = format_value(layer.share * count, "%")
+        row = f"  {groups[g][0]:>3}  {name:<{width}}  {layer.latency_s!s:>7}  {share:>8}  {layer.bound:<7}  {used:>8}  "
         lines.append(row + _why(layer, report))
-    rest = [report.layers[i] for i in order[n:]]
+    if any(len(groups[g]) > 1 for g in kept):
+        lines.append("       ×n: n equal layers; time and util of one, share of all")
+    rest = [report.layers[i] for g in order[len(kept) :] for i in groups[g]]
     if rest:
         share = format_value(sum(layer.share for layer in rest), "%")
-        lines.append(f"  … {len(rest)} more layers take {share} of the time; --json has all of them")
+        lines.append(f"  … {len(rest)} more layers take {share} of the time; -v shows every layer")
     return lines
+
+
+def _groups(report: Report) -> list[list[int]]:
+    """Return the indices of layers with the same numbers, in the order of the first of each."""
+    groups: dict[object, list[int]] = {}
+    for i, layer in enumerate(report.layers):
+        key = (layer.kind, layer.macs, layer.bound, layer.cores, layer.dram_bytes, layer.local_peak_bytes)
+        groups.setdefault((*key, layer.cycles, layer.waterfall), []).append(i)
+    return list(groups.values())
+
+
+def _name(name: str, count: int) -> str:
+    times = f" ×{count}" if count > 1 else ""
+    return _cut(name, NAME_WIDTH - len(times)) + times
+
+
+def _cut(name: str, width: int = NAME_WIDTH) -> str:
+    """Return a name of at most `width` characters: its end tells more than its middle."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 3
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
 
 
 def _why(layer: Layer, report: Report) -> str:
@@ -153,26 +187,28 @@ def _why(layer: Layer, report: Report) -> str:
     texts = {
         "compute": _fullness(parts),
         "memory": _starved(layer, report),
-        "vector": "the matrix unit waits for the vector unit" if layer.macs else "vector work only",
-        "fill": f"array {_share(parts, 'fill', layer)} filling or draining, {_share(parts, 'weights', layer)} weights",
-        "launch": f"{_share(parts, 'launch', layer)} launch, {_share(parts, 'sync', layer)} sync",
+        "vector": "waits for the vector unit" if layer.macs else "vector work only",
+        "fill": _shares(layer, fill="fill/drain", weights="weights"),
+        "launch": _shares(layer, launch="launch", sync="sync"),
     }
-    idle = f"; {layer.cores} of {report.chip.cores} cores" if layer.cores < report.chip.cores else ""
-    return texts.get(layer.bound, "") + idle
+    idle = f"{layer.cores}/{report.chip.cores} cores" if layer.cores < report.chip.cores else ""
+    return "; ".join(text for text in (texts.get(layer.bound, ""), idle) if text)
 
 
-def _share(parts: dict[str, float], cause: str, layer: Layer) -> str:
-    whole = layer.latency_s.value
-    return f"{parts.get(cause, 0.0) / whole * 100:.0f} %" if whole else DASH
+def _shares(layer: Layer, **words: str) -> str:
+    whole, parts = layer.latency_s.value, dict(layer.waterfall)
+    shares = [(word, parts.get(cause, 0.0) / whole if whole else 0.0) for cause, word in words.items()]
+    return ", ".join(f"{share * 100:.0f} % {word}" for word, share in shares if share >= 0.005)
 
 
 def _fullness(parts: dict[str, float]) -> str:
     busy = parts.get("useful", 0.0) + parts.get("underfill", 0.0)
-    return f"array {parts.get('useful', 0.0) / busy * 100:.0f} % full while it works" if busy else ""
+    return f"array {parts.get('useful', 0.0) / busy * 100:.0f} % full" if busy else ""
 
 
 def _starved(layer: Layer, report: Report) -> str:
+    """Say how many operations per byte of DRAM the layer has, of those that the peak needs."""
     ridge = report.chip.peak_ops_per_s / report.chip.dram_bytes_per_s
-    if layer.intensity is None:
+    if layer.intensity is None or layer.intensity >= ridge:
         return "waits for on-chip memory"
-    return f"{format_value(layer.intensity, 'OP/B')}, the peak needs {format_value(ridge, 'OP/B')}"
+    return f"{format_value(layer.intensity)} of {format_value(ridge, 'OP/B')}"

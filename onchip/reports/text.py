@@ -1,38 +1,51 @@
 """Reports for a terminal: one report with its actions, and several in one table.
 
 In:       reports.
-Out:      plain text; the first line is the verdict, the second the next action.
+Out:      plain text; the first line is the verdict, the second the next action; tables fit WIDTH columns.
 Promises: the table keeps the order it is given (fastest first); every row shows its dtype and what bounds it.
 Does not: colour; `cli.output` does that for terminals.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from onchip.ir.report import Report
-from onchip.ir.report_text import LAYERS, WORDS, causes, write_report
-from onchip.reports.actions import Action
+from onchip.ir.report_text import LAYERS, WIDTH, WORDS, causes, write_report
+from onchip.reports.actions import Action, action_lines
 from onchip.units import DASH, format_value
 
 __all__ = ["causes", "comparison_table", "comparison_text", "report_text"]
-HEADS = ("chip", "batch", "dtype", "per inference", "latency", "throughput", "energy", "util", "bound", "why")
-LEFT = {0, 2, 8, 9}
+HEADS = ("chip", "batch", "dtype", "inference", "latency", "energy", "util", "bound", "why")
+LEFT = {0, 2, 7, 8}
+NOTE = "inference: latency / batch; energy: of one inference; evidence: "
 
 
-def report_text(report: Report, actions: Sequence[Action] = (), *, layers: int = LAYERS) -> str:
-    """Return the terminal report; at most three actions."""
-    return write_report(report, actions=[str(action) for action in actions[:3]], layers=layers)
+def report_text(report: Report, actions: Sequence[Action] = (), *, action: str = "", layers: int = LAYERS) -> str:
+    """Return the terminal report; at most three actions, or the line `action` where there is none."""
+    lines = action_lines(actions[:3]) or ([action] if action else [])
+    return write_report(report, actions=lines, layers=layers)
 
 
-def comparison_text(reports: Sequence[Report], refused: Sequence[str] = ()) -> str:
+def comparison_text(reports: Sequence[Report], refused: Sequence[str] = (), *, action: str = "") -> str:
     """Return the comparison of one network on several chips: verdict, table, and who was refused and why."""
-    lines = [comparison_verdict(reports), "", *comparison_table(reports)]
+    lines = [comparison_verdict(reports), *([action] if action else []), "", *comparison_table(reports)]
     if refused:
-        lines += ["", "not compared", *(f"  {line}" for line in refused)]
-    evidence = sorted({f"{r.chip.name} {r.chip.evidence}" for r in reports})
-    lines += ["", f"evidence: {', '.join(evidence)}; no latency band: not validated against silicon yet"]
+        lines += ["", "not compared"]
+        for line in refused:
+            lines += textwrap.wrap(line, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
+    lines += ["", *comparison_notes(reports)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def comparison_notes(reports: Sequence[Report]) -> list[str]:
+    """Return what the columns mean and what the numbers rest on."""
+    chips = sorted({(report.chip.evidence, report.chip.name) for report in reports})
+    levels = dict.fromkeys(evidence for evidence, _ in chips)
+    told = [f"{level} ({', '.join(name for own, name in chips if own == level)})" for level in levels]
+    text = f"{NOTE}{', '.join(told)}; no latency band: not validated against silicon yet"
+    return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
 def comparison_verdict(reports: Sequence[Report]) -> str:
@@ -42,11 +55,11 @@ def comparison_verdict(reports: Sequence[Report]) -> str:
     first = reports[0]
     time = format_value(first.seconds_per_inference, "s")
     text = f"{first.model.name}: {first.chip.name} is fastest, {time} per inference in {first.dtype}"
-    if len(reports) > 1:
+    if len(reports) > 1 and first.seconds_per_inference:
         ratio = reports[1].seconds_per_inference / first.seconds_per_inference
-        text += f", {ratio:.3g}x ahead of {reports[1].chip.name}"
+        text += f", {ratio:.2f}x ahead of {reports[1].chip.name}"
     priced = [report for report in reports if report.energy_j is not None]
-    if priced:
+    if len(priced) > 1:
         least = min(priced, key=lambda report: (joules_per_inference(report), report.chip.name))
         text += f"; {least.chip.name} needs least energy, {format_value(joules_per_inference(least), 'J')}"
     return f"{text}."
@@ -74,7 +87,7 @@ def _row(report: Report) -> tuple[str, ...]:
     share = f"{WORDS[largest[0]][0]} {largest[1] / whole * 100:.0f} %" if whole else ""
     return (
         report.chip.name, str(report.model.batch), report.dtype, format_value(report.seconds_per_inference, "s"),
-        str(report.latency_s), str(report.throughput_per_s),
+        str(report.latency_s),
         format_value(joules_per_inference(report), "J") if report.energy_j is not None else DASH,
         format_value(report.utilization.value, "%"), report.bound, share,
     )  # fmt: skip

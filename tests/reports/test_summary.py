@@ -56,7 +56,7 @@ def test_idle_cores_count_in_the_utilization(make_trace: Callable[..., Trace]) -
     """One of tpu-v4's two cores works: 281,600 MACs of 4,000 cycles x 2 cores x 4 units x 128 x 128."""
     report = summarize(make_trace("tpu-v4", dtype="bf16"))
     assert report.utilization.value == pytest.approx(281_600 / (4000 * 2 * 4 * 128 * 128))
-    assert "; 1 of 2 cores" in str(report)
+    assert "; 1/2 cores" in str(report)
 
 
 def test_roofline_points() -> None:
