@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 INTERRUPTED = 130
 OUT_CLOSED = 141  # what a shell reports for a reader that went away
@@ -21,16 +22,29 @@ OUT_CLOSED = 141  # what a shell reports for a reader that went away
 def run(argv: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     try:
-        return _run(list(argv))
+        code = _run(list(argv))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        return _fail("Interrupted: onchip: OC1009 stopped. Output files are whole or absent.", INTERRUPTED)
+        return interrupted()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return OUT_CLOSED
 
 
+def _drop_stdout() -> None:
+    """Let what is still in the buffer go nowhere, so that the interpreter's last flush is silent."""
+    with suppress(OSError, ValueError):  # a stdout without a descriptor has nothing to close
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def interrupted() -> int:
+    """Say that the user stopped it."""
+    return _fail("Interrupted: onchip: OC1009 stopped. Output files are whole or absent.", INTERRUPTED)
+
+
 def _run(argv: list[str]) -> int:
-    from onchip.errors import InternalError, OnchipError
+    from onchip.errors import InternalError, OnchipError, UsageError
 
     if argv in (["--version"], ["-V"]):
         from onchip import __version__
@@ -39,22 +53,44 @@ def _run(argv: list[str]) -> int:
         return 0
     try:
         from onchip.cli.app import invoke
+        from onchip.cli.output import use_plain_characters
 
-        return invoke(argv)
+        use_plain_characters()
+        code = invoke(argv)
+        sys.stdout.flush()
+        return code
     except OnchipError as error:
         return _fail(f"{type(error).__name__}: {error}", error.exit_code)
     except (KeyboardInterrupt, BrokenPipeError):
         raise
+    except OSError as error:
+        if not _is_full(error):
+            return _internal(error, argv, InternalError)
+        fact = f"cannot be written: {error.strerror}"
+        return _fail(f"UsageError: {UsageError('OC1015', 'stdout', fact, next='Make room on the disk')}", 2)
     except Exception as error:
-        if os.environ.get("ONCHIP_TRACEBACK"):
-            raise
-        fact = f"{type(error).__name__}: {error}"[:300]
-        hint = "Set ONCHIP_TRACEBACK=1 to see where, and report it"
-        wrapped = InternalError("OC9099", f"onchip {' '.join(argv)[:100]}".strip(), fact, next=hint)
-        return _fail(f"InternalError: {wrapped}", wrapped.exit_code)
+        return _internal(error, argv, InternalError)
+
+
+def _is_full(error: OSError) -> bool:
+    import errno
+
+    return error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _internal(error: Exception, argv: list[str], kind: type) -> int:
+    if os.environ.get("ONCHIP_TRACEBACK"):
+        raise error
+    fact = f"{type(error).__name__}: {error}"[:300]
+    hint = "Set ONCHIP_TRACEBACK=1 to see where, and report it"
+    wrapped = kind("OC9099", f"onchip {' '.join(argv)[:100]}".strip(), fact, next=hint)
+    return _fail(f"InternalError: {wrapped}", wrapped.exit_code)
 
 
 def _fail(line: str, code: int) -> int:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
     print(line, file=sys.stderr)
     return code

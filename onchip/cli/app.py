@@ -2,11 +2,12 @@
 
 In:       words. Out: an exit code.
 Promises: every verb imports what it needs when it runs, so that `--help` stays fast.
-Does not: compute; `cli.price`, `cli.execute` and `cli.lists` do the work over the public functions.
+Does not: compute; `cli.price`, `cli.execute`, `cli.lists` and `cli.demo` do the work over the public functions.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,17 +17,20 @@ from onchip.cli.options import (
     AsJson,
     Batch,
     ChipName,
-    Dims,
     Dtype,
     Effort,
     ModelName,
     Output,
     Quiet,
     Request,
+    Seq,
     Sets,
+    Shapes,
     Verbose,
 )
-from onchip.errors import Interrupted, UsageError
+from onchip.errors import Interrupted, UsageError, did_you_mean
+
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="of what is random")]
 
 app = typer.Typer(
     name="onchip",
@@ -52,7 +56,7 @@ def invoke(argv: list[str]) -> int:
     except typer.Abort:
         raise Interrupted("OC1009", "onchip", "stopped") from None
     except problem as error:
-        return _misused(error, argv)
+        return _misused(error, sorted(command.commands))
     return int(result or 0)
 
 
@@ -62,13 +66,16 @@ def _usage_problem() -> type[Exception]:
     return family[0] if family else typer.BadParameter
 
 
-def _misused(error: Any, argv: list[str]) -> int:
+def _misused(error: Any, verbs: list[str]) -> int:
+    """Raise what the parser found as an error of ours; `onchip` alone prints its help."""
     if type(error).__name__ == "NoArgsIsHelpError":
         print(error.format_message())
         return 2
     path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "onchip"
-    help_of = path if path != "onchip" or not argv else "onchip"
-    raise UsageError("OC1008", path, error.format_message(), next=f"See {help_of} --help") from None
+    unknown = re.match(r"No such command '(.*?)'", error.format_message(), re.DOTALL)
+    fact = f"there is no verb '{unknown[1][:40]}'" if unknown else error.format_message()[:400]
+    hint = did_you_mean(unknown[1], verbs) if unknown else ""
+    raise UsageError("OC1008", path, fact, next=hint or f"See {path} --help") from None
 
 
 @app.callback()
@@ -102,10 +109,11 @@ def estimate(
     model: ModelName,
     chip: ChipName,
     batch: Batch = None,
-    dims: Dims = None,
+    seq: Seq = None,
+    shape: Shapes = None,
     dtype: Dtype = None,
     sets: Sets = None,
-    effort: Effort = None,
+    effort: Effort = "default",
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
@@ -117,8 +125,8 @@ def estimate(
     """
     from onchip.cli.price import estimate as work
 
-    asked = (Request(model, batch, tuple(dims or ()), dtype), chip, sets)
-    work(*asked, effort=effort, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
+    work(request, chip, sets, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 @app.command()
@@ -126,8 +134,10 @@ def compare(
     model: ModelName,
     chips: Annotated[list[str] | None, typer.Option("--chip", "-c", help="again for each chip; default: all")] = None,
     batch: Batch = None,
-    dims: Dims = None,
+    seq: Seq = None,
+    shape: Shapes = None,
     dtype: Dtype = None,
+    effort: Effort = "default",
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
@@ -135,7 +145,8 @@ def compare(
     """Put chips side by side, fastest first."""
     from onchip.cli.price import compare as work
 
-    work(Request(model, batch, tuple(dims or ()), dtype), chips, as_json=as_json, output=output, quiet=quiet)
+    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
+    work(request, chips, as_json=as_json, output=output, quiet=quiet)
 
 
 @app.command("compile")
@@ -143,53 +154,66 @@ def compile_command(
     model: ModelName,
     chip: ChipName,
     batch: Batch = None,
-    dims: Dims = None,
+    seq: Seq = None,
+    shape: Shapes = None,
     dtype: Dtype = None,
     sets: Sets = None,
+    effort: Effort = "default",
     samples: Annotated[Path | None, typer.Option("--samples", help="calibration inputs, .npz or .npy")] = None,
-    emit: Annotated[str | None, typer.Option("--emit", help="print instead: fold, graph, plan or program")] = None,
+    emit: Annotated[
+        str | None, typer.Option("--emit", metavar="NOUN", help="print fold, graph, plan, program or trace instead")
+    ] = None,
     as_json: AsJson = False,
-    output: Output = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write the program (.npz) or its listing (any other name)")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a network into a program; -o writes its listing."""
+    """Turn a network into a program, and write it to a file."""
     from onchip.cli.execute import compile as work
 
-    request = Request(model, batch, tuple(dims or ()), dtype)
+    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
     work(request, chip, sets, samples=samples, emit=emit, as_json=as_json, output=output, quiet=quiet)
 
 
 @app.command("run")
 def run_command(
-    model: ModelName,
-    chip: ChipName,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a model, or the PROGRAM.npz of onchip compile")],
+    chip: Annotated[
+        str | None, typer.Option("--chip", "-c", help="a chip's name or FILE.toml; a program has its own")
+    ] = None,
     batch: Batch = None,
-    dims: Dims = None,
+    seq: Seq = None,
+    shape: Shapes = None,
     dtype: Dtype = None,
     sets: Sets = None,
+    effort: Effort = "default",
     inputs: Annotated[Path | None, typer.Option("--input", "-i", help=".npz or .npy; default: random inputs")] = None,
     samples: Annotated[Path | None, typer.Option("--samples", help="calibration inputs; default: the inputs")] = None,
     outputs: Annotated[Path | None, typer.Option("--outputs", help="write the outputs to this .npz")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="of random inputs")] = 0,
+    seed: Seed = 0,
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compile and run on the simulated chip, bit for bit."""
+    from onchip.cli.execute import Files
     from onchip.cli.execute import run as work
 
-    request = Request(model, batch, tuple(dims or ()), dtype)
-    files = (inputs, samples, outputs)
+    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
+    files = Files(inputs, samples, outputs)
     work(request, chip, sets, files, seed=seed, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 @app.command()
-def inspect(model: ModelName, batch: Batch = None, dims: Dims = None, as_json: AsJson = False) -> None:
+def inspect(
+    model: ModelName, batch: Batch = None, seq: Seq = None, shape: Shapes = None, as_json: AsJson = False
+) -> None:
     """Print a network's nodes with shapes and MACs."""
     from onchip.cli.lists import inspect as work
 
-    work(Request(model, batch, tuple(dims or ()), None), as_json=as_json)
+    work(Request(model, batch, seq, tuple(shape or ())), as_json=as_json)
 
 
 @app.command()
@@ -213,7 +237,7 @@ def models(as_json: AsJson = False) -> None:
 @app.command()
 def train(
     name: Annotated[str, typer.Argument(metavar="NETWORK", help="cnn, lstm or attention")],
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Seed = 0,
     as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write the network to this .onnx")] = None,
 ) -> None:
@@ -224,8 +248,11 @@ def train(
 
 
 @app.command()
-def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="as in OC1203")]) -> None:
+def explain(
+    code: Annotated[str | None, typer.Argument(metavar="CODE", help="as in OC1203; default: list all")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Explain an error code and what to do."""
     from onchip.cli.lists import explain as work
 
-    work(code)
+    work(code, as_json=as_json)

@@ -11,15 +11,17 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onchip.cli.lists import table
-from onchip.cli.output import dump, progress, replacing, show, show_json, write_file
+from onchip.cli.lists import table, tool
+from onchip.cli.output import dump, progress, show, show_json, write_file
 from onchip.errors import BadFile, Mismatch, UsageError
+from onchip.files import replacing
 from onchip.units import DASH, format_value
 
 if TYPE_CHECKING:
     from onchip.training.demo import Demo, NetworkResult
 
 INSTALL = "pip install 'onchip[torch]'"
+BAR_WIDTH = 16
 EXTRA = {"torch", "sklearn", "onnxscript"}
 
 
@@ -67,51 +69,53 @@ def _make_directory(path: Path) -> None:
 def _network_text(result: NetworkResult) -> str:
     from onchip.reports.text import report_text
 
-    lost = (result.float_accuracy - result.chip_accuracy) * 100
+    lost = round((result.float_accuracy - result.chip_accuracy) * 100, 2)
     told = f"{result.name}: {_percent(result.chip_accuracy)} of {result.test_images} test images right on the chip, "
-    told += f"{_percent(result.float_accuracy)} in float ({-lost:+.2f} points).".replace("-", "−")
+    told += f"{_percent(result.float_accuracy)} in float ({0 - lost:+.2f} points).".replace("-", "−")
     return f"{told}\n\n{report_text(result.report, layers=0)}"
 
 
 def demo_text(found: Demo, output: Path) -> str:
     """Return the demo as text: the verdict, what to try next, networks, waterfalls, comparison."""
-    from onchip.ir.report_text import waterfall_text
-    from onchip.reports.text import comparison_table
+    from onchip.ir.report_text import waterfall_items, wrapped
+    from onchip.reports.text import comparison_notes, comparison_table
 
     chip = found.networks[0].report.chip.name
     lines = [_verdict(found, chip)]
-    lines.append(f"Try next:  onchip estimate @resnet50 --chip {chip}   (or FILE.onnx, or package.module:factory)")
-    lines += ["", f"on {chip}, one image at a time", *_network_rows(found), ""]
+    lines.append(f"Next:  onchip estimate @resnet50 --chip {chip}   (or FILE.onnx, or package.module:factory)")
+    lines += ["", f"on {chip}, one image at a time", *_network_rows(found), "", "where the time goes"]
     width = max(len(result.name) for result in found.networks)
-    lines += [f"  {result.name:<{width}}  {waterfall_text(result.report)}" for result in found.networks]
-    lines += ["", f"{found.comparison[0].model.name} on {len({r.chip.name for r in found.comparison})} chips, "]
-    lines[-1] += "least time per inference first"
+    for result in found.networks:
+        lines += wrapped(f"  {result.name:<{width}}  ", waterfall_items(result.report, width=BAR_WIDTH))
+    chips = len({report.chip.name for report in found.comparison})
+    lines += ["", f"{found.networks[0].name} on {chips} chips, least time per inference first"]
     lines += comparison_table(found.comparison)
     lines += [f"  not compared: {text}" for text in found.refused]
-    lines += ["", f"reports: {output}/; latencies have no band: nobody has validated them against silicon yet"]
+    lines += ["", *comparison_notes(found.comparison), f"reports: {output}/"]
     return "\n".join(lines) + "\n"
 
 
 def _verdict(found: Demo, chip: str) -> str:
-    images = sum(result.test_images for result in found.networks)
+    images = {result.test_images for result in found.networks}
+    each = f"{images.pop()} test images each" if len(images) == 1 else "their test images"
     lost = max(result.float_accuracy - result.chip_accuracy for result in found.networks)
     is_exact = all(result.report.bit_exact for result in found.networks)
-    said = "every output equals the integer reference bit for bit" if is_exact else "OUTPUTS DIFFER FROM THE REFERENCE"
-    accuracy = f"at most {lost * 100:.2f} points below float" if lost > 0 else "none below its float accuracy"
-    return f"{len(found.networks)} networks, {images} test images on {chip}: {said}; {accuracy}."
+    said = "every output is bit-exact" if is_exact else "OUTPUTS DIFFER FROM THE REFERENCE"
+    accuracy = f"at most {lost * 100:.2f} points of accuracy lost" if lost > 0 else "no accuracy lost"
+    return f"{len(found.networks)} networks ran {each} on {chip}: {said}, {accuracy} to float."
 
 
 def _network_rows(found: Demo) -> list[str]:
-    heads = ("network", "float", "on chip", "images", "bit-exact", "latency", "cycles", "energy", "util", "peak memory")
+    heads = ("network", "float", "on chip", "images", "bit-exact", "latency", "energy", "band", "util", "memory")
     rows: list[tuple[str, ...]] = [heads]
     for result in found.networks:
-        report = result.report
+        report, energy = result.report, result.report.energy_j
         rows.append(
             (
                 result.name, _percent(result.float_accuracy), _percent(result.chip_accuracy), str(result.test_images),
-                "yes" if report.bit_exact else "NO", str(report.latency_s), format_value(report.cycles, "cycles")[:-7],
-                f"{report.energy_j} {report.energy_j.band}" if report.energy_j is not None else DASH,
-                format_value(report.utilization.value, "%"), format_value(report.memory.local_peak_bytes, "B"),
+                "yes" if report.bit_exact else "NO", str(report.latency_s), str(energy) if energy else DASH,
+                energy.band if energy else DASH, format_value(report.utilization.value, "%"),
+                format_value(report.memory.local_peak_bytes, "B"),
             )
         )  # fmt: skip
     return table(rows, right=set(range(1, len(heads))))
@@ -138,9 +142,12 @@ def train(name: str, *, seed: int, as_json: bool, output: Path | None) -> None:
             export(network, beside)
     images = len(network.test_images)
     if as_json:
-        show_json({"name": name, "float_accuracy": network.float_accuracy, "test_images": images, "seed": seed})
+        facts = {"name": name, "float_accuracy": network.float_accuracy, "test_images": images, "seed": seed}
+        show_json({**tool(), **facts})
         return
     lines = [f"{name}: {_percent(network.float_accuracy)} of {images} held-out images right, in float (seed {seed})."]
     if output is not None:
-        lines.append(f"Next:  onchip estimate {output} --chip edge-npu-16")
+        lines.append(f"Next:  onchip run {output} --chip edge-npu-16   (written; runs it, checked bit for bit)")
+    else:
+        lines.append(f"Next:  onchip train {name} -o {name}.onnx   (writes the network)")
     show("\n".join(lines))

@@ -1,7 +1,7 @@
 """`compile` and `run`: a network becomes a program, and the program runs on the simulated chip.
 
-In:       what the user asked for, inputs and calibration samples from .npz or .npy files.
-Out:      texts, JSON, a listing, output values.
+In:       what the user asked for, inputs and calibration samples from .npz or .npy files, or a program file.
+Out:      texts, JSON, a program file or listing, output values.
 Promises: every output value is compared with the integer reference, and a difference ends with exit code 5; random
           weights and random inputs are named among the assumptions.
 Does not: run values of float programs; they are timed, and the report says that no values ran.
@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.cli.options import Request, bind, load_chip, load_graph
-from onchip.cli.output import replacing, show, show_json, write_file
+from onchip.cli.arrays import Arrays, check_shapes, random_arrays, read_arrays, wanted_by, wanted_by_program
+from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
+from onchip.cli.output import show, show_json, write_file
 from onchip.cli.price import publish
-from onchip.errors import BadFile, Mismatch, UnknownName, UsageError, did_you_mean
+from onchip.errors import Mismatch, UsageError, did_you_mean
+from onchip.files import replacing
+from onchip.ir.report import SCHEMA_VERSION
 from onchip.units import format_value
 
 if TYPE_CHECKING:
@@ -30,10 +33,18 @@ if TYPE_CHECKING:
     from onchip.ir.program import Program
     from onchip.ir.report import Report
 
-Arrays = dict[str, NDArray[Any]]
-EMITTED = ("fold", "graph", "plan", "program")
-NUMPY = {"f32": np.float32, "f16": np.float16, "i8": np.int8, "u8": np.uint8, "i32": np.int32, "i64": np.int64}
+EMITTED = ("fold", "graph", "plan", "program", "trace")
 RANDOM_SAMPLES = 4
+RANDOM_WEIGHTS = "weights are random (seed 0): the zoo has none"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The array files of a run: inputs and samples to read, outputs to write."""
+
+    inputs: Path | None = None
+    samples: Path | None = None
+    outputs: Path | None = None
 
 
 def compile(
@@ -49,23 +60,37 @@ def compile(
 ) -> None:
     """Compile a network and say what the program is; `emit` prints the noun of that name instead."""
     if emit is not None and emit not in EMITTED:
+        limit = f"There are {', '.join(EMITTED)}"
         hint = did_you_mean(emit, EMITTED)
-        raise UsageError(
-            "OC1008", "--emit", f"nothing is named '{emit}'", limit=f"There are {', '.join(EMITTED)}", next=hint
-        )
+        raise UsageError("OC1008", "--emit", f"nothing is named '{emit[:40]}'", limit=limit, next=hint)
     chip = load_chip(chip_name, sets)
     graph = bind(load_graph(request, weights=weights_of(request)), request)
     seen: dict[str, Any] = {}
     program = _compile(graph, chip, request, _calibration(graph, samples), seen)
     if output is not None:
-        write_file(output, str(program))
+        _write_program(program, seen["graph"], output)
     if emit is not None:
-        print(str(seen[emit]), end="")
+        print(_emitted(emit, program, seen), end="")
     elif as_json:
         show_json(_program_json(program, request))
     else:
-        lines = _program_lines(program, request, chip_name)
+        lines = _program_lines(program, request, f"{output}" if output is not None else "", chip_name, sets)
         show(lines[0] if quiet else "\n".join(lines))
+
+
+def _emitted(emit: str, program: Program, seen: Mapping[str, Any]) -> str:
+    from onchip import pipeline
+
+    return str(pipeline.simulate(program) if emit == "trace" else seen[emit])
+
+
+def _write_program(program: Program, reference: Graph, output: Path) -> None:
+    from onchip.ir.program_file import save_program
+
+    if output.suffix == ".npz":
+        save_program(program, output, reference=reference)
+    else:
+        write_file(output, str(program))
 
 
 def weights_of(request: Request) -> str | None:
@@ -76,33 +101,42 @@ def weights_of(request: Request) -> str | None:
 def _compile(graph: Graph, chip: Chip, request: Request, samples: list[Arrays] | None, seen: dict[str, Any]) -> Program:
     from onchip import pipeline
 
-    return pipeline.compile(graph, chip, samples=samples, dtype=request.dtype, watch=seen.__setitem__)
+    effort = effort_of(request.effort)
+    return pipeline.compile(
+        graph, chip, samples=samples, dtype=request.dtype, effort=effort, watch=seen.__setitem__
+    )  # fmt: skip
 
 
-def _program_lines(program: Program, request: Request, chip_name: str) -> list[str]:
+def _program_lines(
+    program: Program, request: Request, output: str, chip_name: str, sets: list[str] | None
+) -> list[str]:
     made = _program_json(program, request)
     size = f"{made['kernels']} kernels, {sum(made['instructions'].values())} instructions"
     streams = " · ".join(f"{name} {count}" for name, count in made["instructions"].items())
+    words = f"{request.words} --chip {chip_name}" + "".join(f" --set {text}" for text in sets or ())
+    subject = output if output.endswith(".npz") else words
+    check = "runs it, checked bit for bit" if program.dtype == "int8" else "times it instruction by instruction"
     return [
         f"{program.name} compiled for {program.chip.name} in {program.dtype}: {size}.",
-        f"Next:  onchip run {request.model} --chip {chip_name}   (runs it, checked bit for bit)",
+        f"Next:  onchip run {subject}   ({check})",
         "",
         f"  instructions  {streams}",
         f"  constants     {format_value(made['constant_bytes'], 'B')}",
         f"  far memory    {format_value(made['far_memory_bytes'], 'B')}",
         f"  program hash  {program.hash}",
-        *([f"  weights       {RANDOM_WEIGHTS}"] if weights_of(request) else []),
+        *([f"  written to    {output}"] if output else []),
+        *([f"  note          {RANDOM_WEIGHTS}"] if weights_of(request) else []),
     ]
 
 
-RANDOM_WEIGHTS = "weights are random (seed 0): the zoo has none"
-
-
 def _program_json(program: Program, request: Request) -> dict[str, Any]:
+    from onchip import __version__
     from onchip.isa import STREAMS
 
     counts = {name: len(records) for name, records in zip(STREAMS, program.streams, strict=True)}
     return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": f"onchip {__version__}",
         "model": {"name": program.model.name, "hash": program.model.hash},
         "chip": {"name": program.chip.name, "hash": program.chip.hash, "evidence": program.chip.evidence},
         "dtype": program.dtype,
@@ -118,9 +152,9 @@ def _program_json(program: Program, request: Request) -> dict[str, Any]:
 
 def run(
     request: Request,
-    chip_name: str,
+    chip_name: str | None,
     sets: list[str] | None,
-    files: tuple[Path | None, Path | None, Path | None],
+    files: Files,
     *,
     seed: int,
     as_json: bool,
@@ -130,78 +164,98 @@ def run(
 ) -> None:
     """Compile and run a network, compare its outputs with the reference, and print the report. Raises Mismatch."""
     begin = time.perf_counter()
-    chip = load_chip(chip_name, sets)
-    opened = load_graph(request, weights=weights_of(request))
-    inputs_file, samples_file, outputs_file = files
-    given = _read_arrays(inputs_file, opened) if inputs_file is not None else None
-    graph = bind(opened, _with_batch_of(given, opened, request))
-    graph = graph.bind(batch=1) if "batch" in graph.symbols else graph
-    inputs = given if given is not None else random_inputs(graph, seed)
-    _check_shapes(graph, inputs)
-    report, outputs = _execute(graph, chip, request, inputs, _calibration(graph, samples_file, inputs))
-    notes = [RANDOM_WEIGHTS] if weights_of(request) else []
-    notes += [f"inputs are random (seed {seed})"] if given is None else []
-    report = replace(report, assumptions=(*notes, *report.assumptions))
-    if outputs_file is not None and outputs:
-        with replacing(outputs_file) as beside, beside.open("wb") as file:
+    if request.model.endswith(".npz"):
+        _refuse_compile_options(request, chip_name, sets, files)
+        report, outputs = _run_file(Path(request.model), files.inputs, seed)
+        action = "Next:  onchip compile MODEL --chip CHIP -o FILE.npz   (another chip, batch or dtype)"
+    else:
+        if chip_name is None:
+            raise UsageError("OC1008", "onchip run", "Missing option '--chip' / '-c'", next="See onchip run --help")
+        report, outputs = _run_model(request, load_chip(chip_name, sets), files, seed)
+        action = f"Next:  onchip estimate {request.words} --chip {chip_name}   (what to change, and its gain)"
+    if files.outputs is not None and outputs:
+        with replacing(files.outputs) as beside, beside.open("wb") as file:
             cast("Any", np.savez)(file, **outputs)
-    publish(report, spent=time.perf_counter() - begin, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    spent = time.perf_counter() - begin
+    publish(report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
     if report.bit_exact is False:
         raise Mismatch("OC3001", request.model, "outputs differ from the integer reference", next="Report it as a bug")
 
 
-def _execute(
-    graph: Graph, chip: Chip, request: Request, inputs: Arrays, samples: list[Arrays] | None
-) -> tuple[Report, Arrays]:
-    """Return the report and the outputs; float programs have none."""
+def _refuse_compile_options(request: Request, chip: str | None, sets: list[str] | None, files: Files) -> None:
+    given = {
+        "--chip": chip, "--batch": request.batch, "--seq": request.seq, "--shape": request.shapes or None,
+        "--dtype": request.dtype, "--set": sets or None, "--samples": files.samples,
+        "--effort": None if request.effort == "default" else request.effort,
+    }  # fmt: skip
+    extra = [option for option, value in given.items() if value is not None]
+    if extra:
+        fact = f"a program is compiled already, {', '.join(extra)} would have no effect"
+        raise UsageError("OC1008", request.model, fact, next="Give these options to onchip compile")
+
+
+def _run_file(path: Path, inputs_file: Path | None, seed: int) -> tuple[Report, Arrays]:
+    from onchip.ir.program_file import load_with_reference
+
+    program, reference = load_with_reference(path)
+    wanted = wanted_by(reference) if reference is not None else wanted_by_program(program)
+    inputs = read_arrays(inputs_file, wanted) if inputs_file is not None else random_arrays(wanted, seed)
+    check_shapes(wanted, inputs)
+    report, outputs = execute(program, reference, inputs)
+    return _noted(report, [] if inputs_file is not None else [f"inputs are random (seed {seed})"]), outputs
+
+
+def _run_model(request: Request, chip: Chip, files: Files, seed: int) -> tuple[Report, Arrays]:
+    opened = load_graph(request, weights=weights_of(request))
+    given = read_arrays(files.inputs, wanted_by(opened)) if files.inputs is not None else None
+    graph = bind(opened, _with_batch_of(given, opened, request))
+    graph = graph.bind(batch=1) if "batch" in graph.symbols else graph
+    inputs = given if given is not None else random_arrays(wanted_by(graph), seed)
+    check_shapes(wanted_by(graph), inputs)
+    seen: dict[str, Any] = {}
+    program = _compile(graph, chip, request, _calibration(graph, files.samples, inputs), seen)
+    report, outputs = execute(program, seen["graph"], inputs)
+    notes = [RANDOM_WEIGHTS] if weights_of(request) else []
+    return _noted(report, notes + ([f"inputs are random (seed {seed})"] if given is None else [])), outputs
+
+
+def _noted(report: Report, notes: list[str]) -> Report:
+    return replace(report, assumptions=(*notes, *report.assumptions))
+
+
+def execute(program: Program, reference: Graph | None, inputs: Arrays) -> tuple[Report, Arrays]:
+    """Return the report and the outputs; float programs have no outputs, without reference nothing is compared."""
     from onchip import pipeline
     from onchip.ir.trace import RunTrace
 
-    seen: dict[str, Any] = {}
-    program = _compile(graph, chip, request, samples, seen)
     trace = pipeline.simulate(program, inputs if program.dtype == "int8" else None)
     report = pipeline.report(trace)
     if not isinstance(trace, RunTrace):
-        note = f"no values ran: {program.dtype} programs are timed only"
-        return replace(report, assumptions=(note, *report.assumptions)), {}
+        return _noted(report, [f"no values ran: {program.dtype} programs are timed only"]), {}
     outputs = dict(trace.outputs)
-    return replace(report, bit_exact=same_bits(outputs, pipeline.evaluate(seen["graph"], inputs))), outputs
+    if reference is None:
+        return _noted(report, ["not compared: the program file has no reference network"]), outputs
+    return replace(report, bit_exact=same_bits(outputs, pipeline.evaluate(reference, inputs))), outputs
 
 
 def same_bits(outputs: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> bool:
-    """Return whether both have the same names, types and values."""
+    """Return whether both have the same names, types, shapes and bits."""
     if outputs.keys() != expected.keys():
         return False
     pairs = [(outputs[name], expected[name]) for name in outputs]
-    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
-
-
-def random_inputs(graph: Graph, seed: int) -> Arrays:
-    """Return normal numbers for float inputs, small integers for integer ones."""
-    random = np.random.default_rng(seed)
-    made: Arrays = {}
-    for name in graph.inputs:
-        tensor = graph.tensor(name)
-        shape = tuple(int(d) for d in tensor.shape)
-        if tensor.dtype in ("f32", "f16"):
-            made[name] = random.standard_normal(shape).astype(NUMPY[tensor.dtype])
-        elif tensor.dtype == "bool":
-            made[name] = np.ones(shape, np.bool_)
-        else:
-            made[name] = random.integers(0, 100, shape).astype(NUMPY.get(tensor.dtype, np.int32))
-    return made
+    return all(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes() for a, b in pairs)
 
 
 def _calibration(graph: Graph, path: Path | None, inputs: Arrays | None = None) -> list[Arrays]:
     """Return the samples of a file, else the inputs, else random ones."""
     if path is not None:
-        samples = _read_arrays(path, graph)
-        _check_shapes(graph, samples, any_batch=True)
+        samples = read_arrays(path, wanted_by(graph))
+        check_shapes(wanted_by(graph), samples, any_batch=True)
         return [samples]
     if inputs is not None:
         return [inputs]
     bound = graph.bind(batch=1) if "batch" in graph.symbols else graph
-    return [random_inputs(bound, seed) for seed in range(RANDOM_SAMPLES)]
+    return [random_arrays(wanted_by(bound), seed) for seed in range(RANDOM_SAMPLES)]
 
 
 def _with_batch_of(given: Arrays | None, graph: Graph, request: Request) -> Request:
@@ -210,43 +264,6 @@ def _with_batch_of(given: Arrays | None, graph: Graph, request: Request) -> Requ
         return request
     for name in graph.inputs:
         shape = graph.tensor(name).shape
-        if "batch" in shape and name in given and given[name].ndim == len(shape):
+        if "batch" in shape and given[name].ndim == len(shape):
             return replace(request, batch=int(given[name].shape[shape.index("batch")]))
     return request
-
-
-def _read_arrays(path: Path, graph: Graph) -> Arrays:
-    """Read one array per input of the network. Raises BadFile, UnknownName."""
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        found: Arrays = dict(loaded) if not isinstance(loaded, np.ndarray) else {graph.inputs[0]: loaded}
-    except Exception as error:
-        text = " ".join(str(error).split())[:160]
-        raise BadFile("OC1421", str(path), f"cannot be read: {text}", next="Write it with numpy.savez") from None
-    for name in found:
-        if name not in graph.inputs:
-            hint = did_you_mean(name, graph.inputs) or f"Inputs: {', '.join(graph.inputs)}"
-            raise UnknownName("OC1421", str(path), f"the network has no input '{name}'", next=hint)
-    missing = [name for name in graph.inputs if name not in found]
-    if missing:
-        raise BadFile("OC1421", str(path), f"has no array '{missing[0]}'", limit=f"It has {', '.join(found) or 'none'}")
-    return {name: _as_dtype(found[name], graph.tensor(name).dtype) for name in graph.inputs}
-
-
-def _as_dtype(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    wanted = NUMPY.get(dtype)
-    return array.astype(wanted) if wanted is not None and array.dtype != wanted else array
-
-
-def _check_shapes(graph: Graph, arrays: Arrays, *, any_batch: bool = False) -> None:
-    for name in graph.inputs:
-        shape, got = graph.tensor(name).shape, arrays[name].shape
-        fits = len(shape) == len(got) and all(
-            isinstance(want, str) or want == have or (any_batch and axis == 0)
-            for axis, (want, have) in enumerate(zip(shape, got, strict=True))
-        )
-        if not fits:
-            limit = f"The network takes {list(shape)}"
-            raise BadFile(
-                "OC1421", name, f"the array has shape {list(got)}", limit=limit, next="See onchip inspect MODEL"
-            )

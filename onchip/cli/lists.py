@@ -7,7 +7,9 @@ Promises: `onchip chips NAME` prints a chip file that loads again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import prod
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from onchip.cli.options import Request, bind, load_graph
@@ -18,7 +20,7 @@ from onchip.units import DASH, format_value
 if TYPE_CHECKING:
     from onchip.ir.graph import Graph, Node
 
-RIGHT = "right"
+WIDTH = 100
 
 
 def inspect(request: Request, *, as_json: bool) -> None:
@@ -31,7 +33,8 @@ def inspect(request: Request, *, as_json: bool) -> None:
         return
     size = f"{format_value(counted.macs(), 'MAC')}, {format_value(counted.parameters(), 'parameters')} parameters"
     open_dims = f"; open dimensions: {', '.join(graph.symbols)} (counted as 1)" if graph.symbols else ""
-    lines = [f"{graph.name}: {len(graph.nodes)} nodes, {size}{open_dims}.", ""]
+    lines = [f"{graph.name}: {len(graph.nodes)} nodes, {size}{open_dims}."]
+    lines += [f"Next:  onchip estimate {request.words} --chip edge-npu-16   (or another of onchip chips)", ""]
     lines += [f"  input   {name} {_shape(graph, name)}" for name in graph.inputs]
     lines += [f"  output  {name} {_shape(graph, name)}" for name in graph.outputs]
     rows = [("#", "node", "op", "output", "MACs", "parameters")]
@@ -59,6 +62,7 @@ def _parameters(graph: Graph, node: Node) -> int:
 
 def _graph_json(graph: Graph, counted: Graph) -> dict[str, Any]:
     return {
+        **tool(),
         "name": graph.name,
         "hash": graph.hash,
         "macs": counted.macs(),
@@ -92,22 +96,28 @@ def chips(name: str | None, *, as_json: bool) -> None:
     if name is not None:
         chip = Chip.load(name)
         if as_json:
-            show_json({"name": chip.name, "hash": chip.hash, "toml": str(chip)})
+            show_json({**tool(), "name": chip.name, "hash": chip.hash, "toml": str(chip)})
         else:
             print(str(chip), end="")
         return
     loaded = [Chip.load(known) for known in Chip.names()]
     if as_json:
         keys = ("name", "evidence", "default_dtype", "description", "hash")
-        show_json([{**{key: getattr(chip, key) for key in keys}, "dtypes": list(chip.dtypes)} for chip in loaded])
+        listed = [{**{key: getattr(chip, key) for key in keys}, "dtypes": list(chip.dtypes)} for chip in loaded]
+        show_json({**tool(), "chips": listed})
         return
-    rows = [("name", "evidence", "peak of its default dtype", "cores", "local", "DRAM", "what it is")]
+    rows = [("name", "evidence", "dense peak", "cores", "local", "DRAM", "what it is")]
     for chip in loaded:
         peak = f"{chip.default_dtype} {format_value(chip.peak_ops_per_s(chip.default_dtype), 'op/s')}"
         local = format_value(chip.local.size_bytes, "B")
         dram = format_value(chip.dram.bandwidth_bytes_per_s, "B/s")
         rows.append((chip.name, chip.evidence, peak, str(chip.cores.count), local, dram, chip.description))
-    show("\n".join([f"{len(loaded)} chips; `onchip chips NAME` prints one.", "", *table(rows, right={3, 4, 5})]))
+    head = [
+        f"{len(loaded)} chips.",
+        "Next:  onchip chips NAME   (prints one; > mine.toml is where your own begins)",
+        "",
+    ]
+    show("\n".join([*head, *table(rows, right={3, 4, 5})]))
 
 
 def models(*, as_json: bool) -> None:
@@ -117,26 +127,48 @@ def models(*, as_json: bool) -> None:
     graphs = [(name, build(name, batch=1)) for name in sorted(ZOO)]
     if as_json:
         sizes = [{"name": f"@{name}", "macs": g.macs(), "parameters": g.parameters()} for name, g in graphs]
-        show_json([{**size, "nodes": len(g.nodes)} for size, (_, g) in zip(sizes, graphs, strict=True)])
+        listed = [{**size, "nodes": len(g.nodes)} for size, (_, g) in zip(sizes, graphs, strict=True)]
+        show_json({**tool(), "models": listed})
         return
     rows = [("name", "nodes", "MACs", "parameters", "input")]
     for name, graph in graphs:
         macs, parameters = format_value(graph.macs(), "MAC"), format_value(graph.parameters(), "parameters")
         rows.append((f"@{name}", str(len(graph.nodes)), macs, parameters, _shape(graph, graph.inputs[0])))
-    show("\n".join([f"{len(graphs)} networks, without weights unless asked.", "", *table(rows, right={1, 2, 3})]))
+    head = [f"{len(graphs)} networks, at batch 1; run and compile give them random weights."]
+    head += ["Next:  onchip compare @resnet50   (all chips, fastest first)", ""]
+    show("\n".join([*head, *table(rows, right={1, 2, 3})]))
 
 
-def explain(code: str) -> None:
-    """Print what an error code means. Raises UnknownName."""
+def explain(code: str | None, *, as_json: bool) -> None:
+    """Print what an error code means, or list all of them. Raises UnknownName."""
     from onchip.error_codes import catalog
 
-    wanted = code.upper()
-    entry = catalog().get(wanted)
-    if entry is None:
-        hint = did_you_mean(wanted, catalog()) or "Codes are OC and four digits, as in OC1001"
-        raise UnknownName("OC1016", "explain", f"no error code '{code[:40]}'", next=hint)
-    fixes = [f"  {i}. {fix}" for i, fix in enumerate(entry.fixes, 1)]
-    show("\n".join([f"{wanted}: {entry.title}.", "", entry.cause, *(["", "What to do", *fixes] if fixes else [])]))
+    known = catalog()
+    wanted = list(known) if code is None else [code.upper()]
+    if wanted[0] not in known:
+        hint = did_you_mean(wanted[0], known) or "Codes are OC and four digits, as in OC1001"
+        raise UnknownName("OC1016", "explain", f"no error code '{str(code)[:40]}'", next=hint)
+    if as_json:
+        show_json({**tool(), "codes": [{"code": name, **asdict(known[name])} for name in wanted]})
+        return
+    if code is None:
+        rows = [(name, entry.title) for name, entry in known.items()]
+        head = [f"{len(known)} error codes.", "Next:  onchip explain OC1008   (cause, fixes and an example)", ""]
+        show("\n".join([*head, *table(rows, right=set())]))
+        return
+    entry = known[wanted[0]]
+    lines = [f"{wanted[0]}: {entry.title}.", "", *wrap(f"Cause: {entry.cause}", WIDTH), "", "What to do"]
+    for i, fix in enumerate(entry.fixes, 1):
+        lines += wrap(fix, WIDTH, initial_indent=f"  {i}. ", subsequent_indent="     ")
+    lines += ["", "Example", *wrap(entry.example, WIDTH, initial_indent="  ", subsequent_indent="    ")]
+    show("\n".join(lines))
+
+
+def tool() -> dict[str, Any]:
+    from onchip import __version__
+    from onchip.ir.report import SCHEMA_VERSION
+
+    return {"schema_version": SCHEMA_VERSION, "tool": f"onchip {__version__}"}
 
 
 def table(rows: Sequence[Sequence[str]], *, right: set[int]) -> list[str]:

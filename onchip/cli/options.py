@@ -1,46 +1,75 @@
 """The options that verbs share, once.
 
 In:       nothing. Out: annotated types for the parameters of verbs, and small readers of their values.
-Promises: one spelling of an option in all verbs.
+Promises: one spelling of an option in all verbs; an option that would have no effect is refused.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onchip.errors import UsageError
+from onchip.errors import UnknownName, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
     from onchip.ir.graph import Graph
 
+LARGEST = 1 << 20  # of a batch or a sequence: far beyond any chip, and products of sizes stay in 64 bits
+FULL_EFFORT = 1 << 62
+SEQUENCES = ("seq", "sequence", "seq_len", "seq_length", "sequence_length")  # what exporters name that dimension
+
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="FILE.onnx, @name, or package.module:factory")]
 ChipName = Annotated[str, typer.Option("--chip", "-c", help="a chip's name or FILE.toml")]
-Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, help="inputs per run (default 1)")]
-Dims = Annotated[list[str] | None, typer.Option("--dim", metavar="NAME=N", help="bind another named dimension")]
+Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, max=LARGEST, help="inputs per run (default 1)")]
+Seq = Annotated[int | None, typer.Option("--seq", min=1, max=LARGEST, help="length of sequences")]
+Shapes = Annotated[
+    list[str] | None, typer.Option("--shape", metavar="INPUT=1x3x224x224", help="shape of an input; again for each")
+]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="arithmetic (default: the chip's)")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change the chip: local.size=512KiB")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="also write it to this file")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="also write it to this file (.json or text)")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the verdict")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="every layer")]
-Effort = Annotated[int | None, typer.Option("--effort", min=1, help="mappings tried per kernel")]
+Effort = Annotated[str, typer.Option("--effort", metavar="N", help="mappings priced per kernel: N, default or full")]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What names a network, its sizes and its arithmetic."""
+    """What names a network, its sizes, its arithmetic, and how hard to search."""
 
     model: str
     batch: int | None = None
-    dims: tuple[str, ...] = ()
+    seq: int | None = None
+    shapes: tuple[str, ...] = ()
     dtype: str | None = None
+    effort: str = "default"
+
+    @property
+    def words(self) -> str:
+        """Return the request as words of a command line."""
+        pairs = [("-b", self.batch), ("--seq", self.seq), *(("--shape", text) for text in self.shapes)]
+        pairs += [("--dtype", self.dtype), ("--effort", self.effort if self.effort != "default" else None)]
+        return " ".join([self.model, *(f"{option} {value}" for option, value in pairs if value is not None)])
+
+
+def effort_of(text: str) -> int:
+    """Return how many mappings are priced per kernel. Raises UsageError."""
+    from onchip.planner.tile import EFFORT
+
+    if text in ("default", "full"):
+        return EFFORT if text == "default" else FULL_EFFORT
+    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= 1:
+        return int(text)
+    fact = f"'{text[:40]}' is no number of mappings"
+    raise UsageError("OC1008", "--effort", fact, next="Write a number from 1 up, default or full")
 
 
 def load_chip(name: str, sets: list[str] | None) -> Chip:
@@ -52,17 +81,19 @@ def load_chip(name: str, sets: list[str] | None) -> Chip:
 
 
 def load_graph(request: Request, *, weights: str | None = None) -> Graph:
-    """Return the network as it is read, its batch and other named dimensions still open. Raises OnchipError."""
+    """Return the network as it is read, its sequence and shapes bound, its batch still open. Raises OnchipError."""
     from onchip import pipeline
 
-    graph = pipeline.read(request.model, weights=weights)
-    bound: dict[str, int] = {}
-    for text in request.dims:
-        name, value = _pair(text, "--dim", "sequence=128")
-        if not value.isdecimal():
-            raise UsageError("OC1008", "--dim", f"'{text}' does not bind to a number", next="Write --dim sequence=128")
-        bound[name] = int(value)
-    return graph.bind(**bound) if bound else graph
+    if request.seq is not None and request.model.startswith("@"):
+        from onchip.zoo.catalog import build
+
+        graph = build(request.model, weights=weights, seq=request.seq)
+    else:
+        graph = pipeline.read(request.model, weights=weights)
+        graph = graph if request.seq is None else _bind_sequence(graph, request.seq)
+    for text in request.shapes:
+        graph = _bind_shape(graph, text)
+    return graph
 
 
 def bind(graph: Graph, request: Request) -> Graph:
@@ -70,10 +101,41 @@ def bind(graph: Graph, request: Request) -> Graph:
     if request.batch is None:
         return graph
     if "batch" not in graph.symbols:
-        shapes = ", ".join(f"{name} {list(graph.tensor(name).shape)}" for name in graph.inputs)
         fact = f"-b {request.batch}: the batch of this network is fixed"
-        raise UsageError("OC1008", request.model, fact, limit=f"Inputs: {shapes}", next="Export it with a named batch")
+        raise UsageError("OC1008", request.model, fact, limit=_inputs(graph), next="Export it with a named batch")
     return graph.bind(batch=request.batch)
+
+
+def _bind_sequence(graph: Graph, length: int) -> Graph:
+    name = next((name for name in SEQUENCES if name in graph.symbols), None)
+    if name is None:
+        fact = f"--seq {length}: no dimension of this network is named {', '.join(SEQUENCES)}"
+        raise UsageError("OC1008", graph.name, fact, limit=_inputs(graph), next="Use --shape INPUT=...")
+    return graph.bind(**{name: length})
+
+
+def _bind_shape(graph: Graph, text: str) -> Graph:
+    """Bind the open dimensions of one input; those with a number have to agree."""
+    name, value = _pair(text, "--shape", "input=1x3x224x224")
+    if name not in graph.inputs:
+        hint = did_you_mean(name, graph.inputs) or _inputs(graph)
+        raise UnknownName("OC1008", "--shape", f"the network has no input '{name[:80]}'", next=hint)
+    shape = graph.tensor(name).shape
+    sizes = re.split("[x,]", value.strip("[]"))
+    if len(sizes) != len(shape) or not all(re.fullmatch("[0-9]{1,7}", s) and 1 <= int(s) <= LARGEST for s in sizes):
+        fact = f"'{text[:80]}' is no shape of {len(shape)} dimensions"
+        raise UsageError("OC1008", "--shape", fact, limit=_inputs(graph), next=f"Write --shape {name}=1x3x224x224")
+    bound: dict[str, int] = {}
+    for want, size in zip(shape, map(int, sizes), strict=True):
+        if bound.setdefault(want, size) != size if isinstance(want, str) else want != size:
+            fact = f"{name} cannot be {'x'.join(sizes)}: dimension {want} is not {size}"
+            raise UsageError("OC1008", "--shape", fact, limit=_inputs(graph))
+    return graph.bind(**bound) if bound else graph
+
+
+def _inputs(graph: Graph) -> str:
+    shapes = (f"{name} [{', '.join(map(str, graph.tensor(name).shape))}]" for name in graph.inputs)
+    return f"Inputs: {', '.join(shapes)}"
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:

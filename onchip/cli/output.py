@@ -2,30 +2,52 @@
 
 In:       texts and objects of the verbs.
 Out:      stdout for results, stderr for progress.
-Promises: colour and moving bars only on a terminal and without NO_COLOR; a file is written beside its place and then
-          renamed; JSON is the same bytes for the same object.
+Promises: colour only on a terminal and without NO_COLOR; moving bars only on a terminal; JSON is the same bytes for
+          the same object, in ASCII; a stream that cannot encode a character gets a plain one in its place.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from onchip.errors import UsageError
+from onchip.files import replacing
 
 Step = Callable[[int, int], None]
+PLAIN = "onchip-plain"  # the name of our codec error handler
+STAND_INS = dict(zip("µ–−·×±…█▉▊▋▌▍▎▏", "u--|x~.#####|||", strict=True))
+
+
+def use_plain_characters() -> None:
+    """Let stdout and stderr replace what their encoding does not have: `#` for a bar, `u` for µ."""
+    codecs.register_error(PLAIN, _stand_in)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding or "ascii").name != "utf-8":
+            stream.reconfigure(errors=PLAIN)
+
+
+def _stand_in(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(STAND_INS.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def has_bars(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def has_colour(stream: TextIO) -> bool:
     """Return whether a stream is a terminal that may be coloured."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return has_bars(stream) and not os.environ.get("NO_COLOR")
 
 
 def show(text: str) -> None:
@@ -38,15 +60,15 @@ def show(text: str) -> None:
 
     styled = Text(text.rstrip("\n"))
     styled.highlight_regex(re.compile(r"\A[^\n]+"), "bold")
-    styled.highlight_regex(r"(?m)^Try first:.*$", "cyan")
+    styled.highlight_regex(r"(?m)^(?:Try first|Next):.*$", "cyan")
     styled.highlight_regex(r"[█▏▎▍▌▋▊▉]+", "green")
     styled.highlight_regex(re.compile(r"^assumptions\n(?:.*\n?)*", re.MULTILINE), "dim")
-    Console(soft_wrap=True).print(styled)
+    Console(soft_wrap=True, highlight=False).print(styled)
 
 
 def dump(value: Any) -> str:
     """Return JSON with a line break at its end."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def show_json(value: Any) -> None:
@@ -54,43 +76,16 @@ def show_json(value: Any) -> None:
     print(dump(value), end="")
 
 
-def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all. Raises UsageError."""
-    data = content.encode() if isinstance(content, str) else content
+def write_file(path: Path, content: str) -> None:
+    """Write a text file whole or not at all. Raises UsageError."""
     with replacing(path) as beside:
-        beside.write_bytes(data)
-
-
-@contextmanager
-def replacing(path: Path) -> Generator[Path, None, None]:
-    """Give a path beside `path` to write to, and rename it when the block ends well. Raises UsageError."""
-    beside: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        beside = Path(name)
-        yield beside
-        beside.chmod(0o666 & ~_umask())
-        beside.replace(path)
-    except OSError as error:
-        fact = f"cannot be written: {error.strerror or error}"
-        raise UsageError("OC1015", str(path), fact, next="Create the directory, or name another file with -o") from None
-    finally:
-        if beside is not None:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        beside.write_bytes(content.encode())
 
 
 @contextmanager
 def progress(label: str) -> Generator[Step, None, None]:
     """Give a function `step(done, total)`: a bar with its time left on a terminal, one line at the end elsewhere."""
-    if not has_colour(sys.stderr):
+    if not has_bars(sys.stderr):
         last = [0, 0]
 
         def count(done: int, total: int) -> None:

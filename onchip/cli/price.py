@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onchip.cli.options import Request, bind, load_chip, load_graph
+from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
 from onchip.cli.output import dump, show, show_json, write_file
 from onchip.errors import OnchipError, UsageError
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
     from onchip.ir.graph import Graph
-    from onchip.ir.report import Report
+    from onchip.ir.report import Json, Report
     from onchip.reports.actions import Action, Change
 
 ADVICE_SECONDS = 2.0
@@ -31,7 +31,6 @@ def estimate(
     chip_name: str,
     sets: list[str] | None,
     *,
-    effort: int | None,
     as_json: bool,
     output: Path | None,
     quiet: bool,
@@ -41,17 +40,19 @@ def estimate(
     from onchip import pipeline
 
     begin = time.perf_counter()
+    effort = effort_of(request.effort)
     chip = load_chip(chip_name, sets)
     graph = load_graph(request)
-    effort = effort or pipeline.EFFORT
     report = pipeline.estimate(bind(graph, request), chip, dtype=request.dtype, effort=effort)
     spent = time.perf_counter() - begin
-    actions = () if as_json or quiet or output is not None else _advice(report, graph, chip, request, spent)
-    publish(report, actions, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    actions = () if as_json or quiet else _advice(report, graph, chip, request)
+    action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
+    publish(report, action, actions, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 def publish(
     report: Report,
+    action: str,
     actions: Sequence[Action] = (),
     *,
     spent: float,
@@ -71,24 +72,30 @@ def publish(
     elif quiet:
         show(report.verdict)
     else:
-        show(report_text(report, actions, layers=0 if verbose else 12))
+        show(report_text(report, actions, action=action, layers=0 if verbose else 12))
 
 
-def _advice(report: Report, graph: Graph, chip: Chip, request: Request, spent: float) -> tuple[Action, ...]:
+def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple[Action, ...]:
     from onchip import pipeline
     from onchip.reports.actions import try_first
 
     end = time.perf_counter() + ADVICE_SECONDS
+    effort = effort_of(request.effort)
+    longest = 0.0  # of the changes priced so far: the next one may take as long
 
     def reprice(change: Change) -> Report | None:
-        if time.perf_counter() + spent > end:
+        nonlocal longest
+        begin = time.perf_counter()
+        if longest and begin + longest > end:
             return None
         wanted = replace(request, batch=change.batch or request.batch)
         try:
             changed = chip.replace(dict(change.overrides)) if change.overrides else chip
-            return pipeline.estimate(bind(graph, wanted), changed, dtype=change.dtype or request.dtype)
+            return pipeline.estimate(bind(graph, wanted), changed, dtype=change.dtype or request.dtype, effort=effort)
         except OnchipError:
             return None
+        finally:
+            longest = max(longest, time.perf_counter() - begin)
 
     return try_first(report, chip, reprice, can_batch="batch" in graph.symbols)
 
@@ -102,22 +109,14 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
     names = [name for text in chips for name in text.split(",") if name] if chips else list(Chip.names())
     loaded = [Chip.load(name) for name in dict.fromkeys(names)]
     if not loaded:
-        raise UsageError(
-            "OC1008", "compare", "no chip to compare", next="Name chips with --chip, or leave it away for all"
-        )
-    reports, refused = price_all(bind(load_graph(request), request), loaded, request.dtype)
+        hint = "Name chips with --chip, or leave it away for all"
+        raise UsageError("OC1008", "compare", "no chip to compare", next=hint)
+    reports, refused = price_all(bind(load_graph(request), request), loaded, request)
     if not reports:
         raise refused[0][1]
-    lines = [f"{name}: {error}" for name, error in refused]
-    spent = round(time.perf_counter() - begin, 6)
-    made = {
-        "schema_version": 1,
-        "tool": reports[0].tool,
-        "reports": [report.to_json() for report in reports],
-        "refused": [{"chip": name, "error": str(error), "code": error.code} for name, error in refused],
-        "timing": {"wall_s": spent},
-    }
-    text = comparison_text(reports, lines)
+    made = comparison_json(reports, refused, spent=time.perf_counter() - begin)
+    action = f"Next:  onchip estimate {request.words} --chip {reports[0].chip.name}   (where its time goes)"
+    text = comparison_text(reports, [f"{name}: {error}" for name, error in refused], action=action)
     if output is not None:
         write_file(output, dump(made) if output.suffix == ".json" else text)
     if as_json:
@@ -126,17 +125,31 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
         show(comparison_verdict(reports) if quiet else text)
 
 
+def comparison_json(reports: Sequence[Report], refused: Sequence[tuple[str, OnchipError]], *, spent: float) -> Json:
+    """Return the object of `compare --json`."""
+    from onchip.ir.report import SCHEMA_VERSION
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": reports[0].tool,
+        "reports": [report.to_json() for report in reports],
+        "refused": [{"chip": name, "error": str(error), "code": error.code} for name, error in refused],
+        "timing": {"wall_s": round(spent, 6)},
+    }
+
+
 def price_all(
-    graph: Graph, chips: Sequence[Chip], dtype: str | None = None
+    graph: Graph, chips: Sequence[Chip], request: Request
 ) -> tuple[list[Report], list[tuple[str, OnchipError]]]:
     """Return the reports of the chips that can run the network, fastest first, and the errors of those that cannot."""
     from onchip import pipeline
 
+    effort = effort_of(request.effort)
     reports: list[Report] = []
     refused: list[tuple[str, OnchipError]] = []
     for chip in chips:
         try:
-            reports.append(pipeline.estimate(graph, chip, dtype=dtype))
+            reports.append(pipeline.estimate(graph, chip, dtype=request.dtype, effort=effort))
         except OnchipError as error:
             if error.exit_code not in (3, 4):
                 raise
