@@ -68,9 +68,9 @@ def _plain(function: Callable[[Array], Array]) -> Callable[[Attributes, Array], 
 # name -> (defaults, function of floats); every one of them has a table in int8
 FUNCTIONS: dict[str, tuple[dict[str, AttributeValue], Callable[[Attributes, Array], Array]]] = {
     "abs": ({}, _plain(np.abs)),
-    "ceil": ({}, _plain(np.ceil)),
-    "floor": ({}, _plain(np.floor)),
-    "round": ({}, _plain(np.rint)),  # halves to even (ONNX Round)
+    "ceil": ({}, _plain(lambda x: np.ceil(x).astype(x.dtype))),
+    "floor": ({}, _plain(lambda x: np.floor(x).astype(x.dtype))),
+    "round": ({}, _plain(lambda x: np.rint(x).astype(x.dtype))),  # halves to even (ONNX Round)
     "sign": ({}, _plain(np.sign)),
     "log": ({}, _plain(np.log)),
     "sin": ({}, _plain(np.sin)),
