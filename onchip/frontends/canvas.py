@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 
 import numpy as np
 
@@ -20,7 +19,19 @@ from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
 from onchip.ops.registry import OPS
-from onchip.ops.types import Array, AttributeValue, Dimension, Shape, show
+from onchip.ops.types import FLOAT_DTYPES, Array, AttributeValue, Dimension, Shape, axis_of, show
+
+# their references compute in float32 whatever they are given
+FLOATS_ONLY = frozenset(
+    (
+        "attention", "avg_pool2d", "batch_norm", "conv2d", "erf", "exp", "gelu", "global_avg_pool", "layer_norm",
+        "linear", "lstm", "matmul", "mean", "sigmoid", "silu", "softmax", "sqrt", "tanh",
+    )
+)  # fmt: skip
+
+
+def _family(name: str, n_outputs: int) -> tuple[str, ...]:
+    return (name, *(f"{name}.{i}" for i in range(1, n_outputs)))
 
 
 class Canvas:
@@ -35,12 +46,10 @@ class Canvas:
     def free(self, name: str, n_outputs: int = 1) -> str:
         """Reserve a name that is not taken, and with it the names of a node's further outputs."""
         base = name or "node"
-        for number in count(1):
-            candidate = base if number == 1 else f"{base}.{number}"
-            own = {candidate, *(f"{candidate}.{i}" for i in range(1, n_outputs))}
-            if own.isdisjoint(self._names):
-                break
-        self._names |= own
+        candidate, number = base, 2
+        while not self._names.isdisjoint(_family(candidate, n_outputs)):
+            candidate, number = f"{base}.{number}", number + 1
+        self._names.update(_family(candidate, n_outputs))
         return candidate
 
     def shape(self, name: str) -> Shape:
@@ -68,6 +77,10 @@ class Canvas:
 
     def nodes(self, op: str, inputs: Sequence[str], name: str, **attributes: AttributeValue) -> tuple[str, ...]:
         """Add a node and give all its outputs."""
+        if op in FLOATS_ONLY and self.dtype(inputs[0]) not in FLOAT_DTYPES:
+            raise NotSupported(
+                "OC1351", name, f"{op} of a tensor of dtype {self.dtype(inputs[0])}", limit="It takes floats"
+            )
         own = self.free(name, len(OPS[op].outputs))
         made = self._builder.node(op, inputs, name=own, **attributes)
         return (made,) if isinstance(made, str) else made
@@ -180,7 +193,7 @@ class Canvas:
     def along_last(self, op: str, x: str, axis: int, name: str, **attributes: AttributeValue) -> str:
         """Apply an op of the last axis along another one."""
         rank = len(self.shape(x))
-        place = axis % rank
+        place = axis_of(axis, rank)
         if place == rank - 1:
             return self.node(op, (x,), name, **attributes)
         perm = [i for i in range(rank) if i != place] + [place]
@@ -190,19 +203,20 @@ class Canvas:
     def slice(self, x: str, name: str, *, axis: int, start: int, stop: int, step: int = 1) -> str:
         """Slice as Python does; nothing is added where everything is kept."""
         shape = self.shape(x)
-        size = shape[axis % len(shape)]
+        axis = axis_of(axis, len(shape))
+        size = shape[axis]
         if start == 0 and step == 1 and (stop >= 2**31 - 1 or (isinstance(size, int) and stop >= size)):
             return x
         if not isinstance(size, int):
             raise NotSupported("OC1353", name, f"slices the symbolic dimension '{size}'")
         start, stop, step = slice(start, stop, step).indices(size)
         limit = stop if stop >= 0 else -size - 1
-        return self.node("slice", (x,), name, axis=axis % len(shape), start=start, stop=limit, step=step)
+        return self.node("slice", (x,), name, axis=axis, start=start, stop=limit, step=step)
 
     def select(self, x: str, name: str, *, axis: int, index: int) -> str:
         """Take one index and drop the axis."""
         shape = self.shape(x)
-        place = axis % len(shape)
+        place = axis_of(axis, len(shape))
         size = shape[place]
         if not isinstance(size, int):
             raise NotSupported("OC1353", name, f"selects from the symbolic dimension '{size}'")
@@ -213,7 +227,10 @@ class Canvas:
     def attention(
         self, q: str, k: str, v: str, name: str, *, mask: str = "", scale: float | None = None, is_causal: bool = False
     ) -> str:
-        """Attend: q [B,H,Lq,D], k [B,G,Lk,D], v [B,G,Lk,Dv] -> [B,H,Lq,Dv]; or all three without H."""
+        """Attend: q [B,H,Lq,D], k [B,G,Lk,D], v [B,G,Lk,Dv] -> [B,H,Lq,Dv]; or all three without H.
+
+        `is_causal` keeps key j <= query i, as torch and ONNX have it: with Lq != Lk aligned at the first key.
+        """
         shape = self.shape(q)
         if len(shape) not in (3, 4) or len(self.shape(k)) != len(shape) or len(self.shape(v)) != len(shape):
             raise NotSupported("OC1351", name, f"attention over {show(shape)}", limit="It takes 3 or 4 dimensions")
@@ -221,7 +238,12 @@ class Canvas:
         heads, groups = (shape[1], self.shape(k)[1]) if len(shape) == 4 else (1, 1)
         if not isinstance(width, int) or not isinstance(heads, int) or not isinstance(groups, int):
             raise NotSupported("OC1353", name, f"attention over {show(shape)}, whose heads or width have no number")
-        inputs = [self._tokens(t, name) for t in (q, k, v)] + ([self._mask(mask, name)] if mask else [])
+        if scale == 0:
+            raise NotSupported("OC1351", name, "attention with a scale of 0")
+        mask = self._mask(mask, name) if mask else ""
+        if is_causal and shape[-2] != self.shape(k)[-2]:
+            mask, is_causal = self._causal_mask(mask, shape[-2], self.shape(k)[-2], name), False
+        inputs = [self._tokens(t, name) for t in (q, k, v)] + ([mask] if mask else [])
         factor = width**-0.5 if scale is None else scale
         y = self.node("attention", inputs, name, heads=heads, kv_heads=groups, scale=float(factor), causal=is_causal)
         if len(shape) == 3:
@@ -239,6 +261,17 @@ class Canvas:
         if not isinstance(heads, int) or not isinstance(width, int):
             raise NotSupported("OC1353", name, f"attention over {show(shape)}, whose heads or width have no number")
         return self.reshape(self.transpose(x, (0, 2, 1, 3)), (batch, length, heads * width), f"{x}.tokens")
+
+    def _causal_mask(self, mask: str, lq: Dimension, lk: Dimension, name: str) -> str:
+        """Write the lower triangle as a mask; the attribute of the op aligns it at the last key (a cache in front)."""
+        if not isinstance(lq, int) or not isinstance(lk, int):
+            raise NotSupported("OC1353", name, f"causal attention from {lq} to {lk} tokens, of which one has no number")
+        keep = np.tri(lq, lk, dtype=np.bool_)[None, None]
+        if mask and self.dtype(mask) != "bool":
+            added = np.where(keep, np.float32(0), np.float32(-np.inf))
+            return self.node("add", (mask, self.constant(f"{name}.causal", added)), f"{name}.mask")
+        own = self.constant(f"{name}.causal", keep)
+        return self.node("logical_and", (mask, own), f"{name}.mask") if mask else own
 
     def _mask(self, mask: str, name: str) -> str:
         """Bring a mask to four dimensions by ones in front; three are batch, query, key."""

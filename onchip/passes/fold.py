@@ -262,7 +262,8 @@ def _absorb_batch_norm(draft: Draft, uses: Counter[str], before: Node, after: No
     weight = draft.array(before.inputs[1])
     if scale is None or bias is None or mean is None or var is None or weight is None:
         return _with_bias(draft, uses, before, None, None, channels, is_known=False)
-    factor = scale / np.sqrt(var + _number(after, "eps", 1e-5))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a broken variance stays what it is: nan
+        factor = scale / np.sqrt(var + _number(after, "eps", 1e-5))
     scaled = (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))).astype(weight.dtype)
     name = draft.replace_constant(before.inputs[1], uses, scaled)
     turned = replace(before, inputs=(before.inputs[0], name, *before.inputs[2:]))
@@ -297,6 +298,8 @@ def spread_batch_norm(draft: Draft) -> None:
     for place, node in enumerate(draft.nodes):
         shape = draft.shape(node.outputs[0])
         if node.op != "batch_norm" or len(shape) != 4 or not all(draft.is_constant(i) for i in node.inputs[1:]):
+            continue
+        if any(isinstance(d, str) for d in shape[1:]):  # a convolution needs numbers there
             continue
         channels = int(shape[-1])
         weight = draft.add_constant(f"{node.name}.factor", (channels, 1, 1, 1), _ones_like(draft, node, channels))

@@ -76,6 +76,9 @@ def _match(draft: Draft, uses: Counter[str], producers: dict[str, int], last: No
     shapes = [draft.shape(name) for name in (q, k, last.inputs[1])]
     if any(len(s) != rank or s[:-2] != shapes[0][:-2] for s in shapes):
         return None
+    has_symbol = any(isinstance(d, str) for d in (shapes[0][1], shapes[0][-1], shapes[2][-1]))
+    if (rank == 4 and has_symbol) or scale * q_scale * k_scale == 0:  # a scale of 0 stands for 1/sqrt(D) in the op
+        return None
     if mask and (len(draft.shape(mask)) != 4 or rank != 4):
         return None
     is_turned = bool(product.attribute("transpose_b", False))

@@ -121,7 +121,7 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
 
 
 def _balanced(graph: Graph) -> frozenset[str]:
-    """Find the queries and keys of attention, back through ops that copy bits: zero point 0 keeps scores one product."""
+    """Find queries and keys of attention, back through ops that copy bits: zero point 0 keeps scores one product."""
     makers = {name: node for node in graph.nodes for name in node.outputs}
     found: set[str] = set()
     for node in graph.nodes:

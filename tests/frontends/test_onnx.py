@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-from onchip.errors import BadFile, NotSupported
-from onchip.frontends.onnx import LIMIT_BYTES, read_model, read_onnx
+from onchip.errors import NotSupported
+from onchip.frontends.onnx import read_model, read_onnx
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
 from onchip.passes.fold import fold
-from tests.frontends.architectures import make, run
-
-Arrays = dict[str, NDArray[Any]]
-
-
-def exported(name: str, path: Path) -> tuple[Path, tuple[torch.Tensor, ...], list[torch.Tensor], int]:
-    """Export a network by torch's exporter, with a symbolic batch."""
-    module, example = make(name)
-    batch = torch.export.Dim("batch", min=1)
-    file = path / f"{name}.onnx"
-    twice = tuple(torch.cat([t, t]) for t in example)
-    sink = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-        warnings.simplefilter("ignore")  # the exporter's own
-        shapes = tuple({0: batch} for _ in twice)
-        torch.onnx.export(
-            module, twice, str(file), dynamo=True, external_data=False, dynamic_shapes=shapes, verbose=False
-        )
-    parameters = sum(p.numel() for p in module.parameters())
-    return file, example, run(module, example), parameters
+from tests.frontends.architectures import make
+from tests.frontends.onnx_models import IMAGE, Arrays, Shapes, exported, model, value
 
 
 @pytest.mark.parametrize("name", ["cnn", "lstm", "attention", "resnet", "mixed", "cross_attention", "encoder"])
-def test_networks_that_torch_exports(name: str, tmp_path: Path) -> None:
-    file, example, wanted, _ = exported(name, tmp_path)
+def test_networks_that_torch_exports(name: str) -> None:
+    file, example, wanted = exported(name)
     graph = read_onnx(file)
     assert graph.symbols == ("batch",)
     for version in (graph, fold(graph)):
@@ -58,47 +33,26 @@ def test_networks_that_torch_exports(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cnn", "lstm", "attention", "resnet", "cross_attention"])
-def test_both_front_ends_agree_on_parameters_and_macs(name: str, tmp_path: Path) -> None:
+def test_both_front_ends_agree_on_parameters_and_macs(name: str) -> None:
     from onchip.frontends.torch import read_torch
 
-    file, _, _, _ = exported(name, tmp_path)
+    file, _, _ = exported(name)
     ours, theirs = fold(read_onnx(file)), fold(read_torch(*make(name)))
     assert ours.bind(batch=1).macs() == theirs.bind(batch=1).macs()
     assert ours.parameters() == theirs.parameters()
     assert [n.op for n in ours.nodes] == [n.op for n in theirs.nodes]
 
 
-def test_names_are_the_paths_of_the_modules(tmp_path: Path) -> None:
-    graph = fold(read_onnx(exported("resnet", tmp_path)[0]))
+def test_names_are_the_paths_of_the_modules() -> None:
+    graph = fold(read_onnx(exported("resnet")[0]))
     assert {"conv1", "maxpool", "layer1.0.conv1", "layer1.1.downsample.0", "layer1.1.add", "avgpool", "fc"} <= {
         n.name for n in graph.nodes
     }
 
 
-def test_a_number_for_the_batch(tmp_path: Path) -> None:
-    graph = read_onnx(exported("cnn", tmp_path)[0], batch=4)
+def test_a_number_for_the_batch() -> None:
+    graph = read_onnx(exported("cnn")[0], batch=4)
     assert graph.tensor(graph.inputs[0]).shape == (4, 1, 8, 8)
-
-
-def value(seed: int, *shape: int) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
-
-
-def model(
-    nodes: Sequence[onnx.NodeProto],
-    inputs: dict[str, Sequence[int | str]],
-    outputs: Sequence[str],
-    *,
-    constants: Arrays | None = None,
-    opset: int = 17,
-) -> onnx.ModelProto:
-    domains = {"": opset} | {n.domain: 1 for n in nodes if n.domain}
-    given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, list(s)) for n, s in inputs.items()]
-    made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
-    initializers = [numpy_helper.from_array(a, n) for n, a in (constants or {}).items()]
-    graph = helper.make_graph(list(nodes), "hand", given, made, initializers)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid(*d) for d in domains.items()], ir_version=8)
-    return onnx.shape_inference.infer_shapes(proto)  # gives the outputs their shapes
 
 
 def same_as_runtime(proto: onnx.ModelProto, *, batch: int = 2) -> Graph:
@@ -122,7 +76,6 @@ def same_as_runtime(proto: onnx.ModelProto, *, batch: int = 2) -> Graph:
     return folded
 
 
-IMAGE: dict[str, Sequence[int | str]] = {"x": ("N", 4, 9, 8)}
 POOL = {"kernel_shape": [3, 2], "strides": [2, 2]}
 
 
@@ -195,7 +148,7 @@ def test_lstm(has_state: bool) -> None:
     constants = {"w": value(1, 1, 20, 3), "r": value(2, 1, 20, 5), "b": value(3, 1, 40)}
     states = ["", "h", "c"] if has_state else []
     node = helper.make_node("LSTM", ["x", "w", "r", "b", *states], ["y", "yh", "yc"], hidden_size=5)
-    inputs: dict[str, Sequence[int | str]] = {"x": (4, 2, 3)}
+    inputs: Shapes = {"x": (4, 2, 3)}
     if has_state:
         inputs |= {"h": (1, 2, 5), "c": (1, 2, 5)}
     same_as_runtime(model([node], inputs, ["y", "yh", "yc"], constants=constants))
@@ -232,69 +185,6 @@ def test_merged_heads_stay_split() -> None:
     }  # fmt: skip
     folded = same_as_runtime(model(nodes, IMAGE, ["y"], constants=constants))
     assert [n.op for n in folded.nodes if n.op not in ("transpose", "reshape")] == ["attention"]
-
-
-def write(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-GOOD = model([helper.make_node("Relu", ["x"], ["y"])], IMAGE, ["y"])
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "OC1251"),
-        (b"not a model at all", "OC1251"),
-        (b"\x00" * 64, "OC1251"),
-        (bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8)), "OC1251"),
-        (GOOD.SerializeToString()[:-7], "OC1251"),
-        (GOOD.SerializeToString()[:20], "OC1251"),
-    ],
-)
-def test_a_file_that_is_no_model(data: bytes, message: str, tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match=message) as caught:
-        read_onnx(write(tmp_path / "bad.onnx", data))
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
-
-
-def test_every_truncation_is_refused_or_read(tmp_path: Path) -> None:
-    """No prefix of a good file makes anything but our own errors."""
-    data = GOOD.SerializeToString()
-    for end in range(0, len(data), 3):
-        with contextlib.suppress(BadFile, NotSupported):
-            read_onnx(write(tmp_path / "cut.onnx", data[:end]))
-
-
-def test_files_that_are_absent_or_too_large(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="OC1250 it cannot be read: No such file"):
-        read_onnx(tmp_path / "absent.onnx")
-    (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(BadFile, match="OC1250"):
-        read_onnx(tmp_path / "folder.onnx")
-    large = tmp_path / "large.onnx"
-    with large.open("wb") as file:
-        file.truncate(LIMIT_BYTES + 1)  # sparse: takes no space
-    with pytest.raises(BadFile, match=f"OC1250 it has {LIMIT_BYTES + 1} bytes"):
-        read_onnx(large)
-
-
-def test_external_weights_come_from_the_same_directory_only(tmp_path: Path) -> None:
-    node = helper.make_node("MatMul", ["x", "w"], ["y"])
-    proto = model([node], {"x": ("N", 64)}, ["y"], constants={"w": value(1, 64, 64)})
-    file = tmp_path / "outside.onnx"
-    onnx.save(proto, str(file), save_as_external_data=True, location="weights.bin", size_threshold=0)
-    assert read_onnx(file).parameters() == 64 * 64
-    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere.bin")
-    with pytest.raises(BadFile, match="OC125"):
-        read_onnx(file)
-    stored = onnx.load(str(file), load_external_data=False)
-    for entry in stored.graph.initializer[0].external_data:
-        if entry.key == "location":
-            entry.value = "../../../etc/passwd"
-    with pytest.raises(BadFile, match="OC125"):
-        read_onnx(write(file, stored.SerializeToString()))
 
 
 def test_what_is_not_read_is_refused_by_the_name_of_its_node() -> None:

@@ -8,14 +8,17 @@ The flatbuffer is made from the schema that ai_edge_litert ships.
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import flatbuffers
 import numpy as np
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+schema: Any = schema_py_generated  # its annotations promise lists where arrays are meant as well
 
 TYPES = {"int8": 9, "int16": 7, "int32": 2, "float32": 0, "bool": 6}
 

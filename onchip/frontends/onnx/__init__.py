@@ -14,17 +14,14 @@ Sources:  https://onnx.ai/onnx/operators/
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onchip.errors import BadFile, NotSupported
+from onchip.errors import BadFile
+from onchip.frontends.onnx.trust import LIMIT_BYTES, checked, inlined, limit_bytes, load_external, opset_of
 from onchip.ir.graph import Graph
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
-
-LIMIT_BYTES = 2 << 30  # protobuf's own limit of one message
-OPSETS = (7, 26)
-STANDARD = ("", "ai.onnx")
+    from onnx import ModelProto
 
 
 def read_onnx(path: str | Path, *, batch: int | None = None) -> Graph:
@@ -40,11 +37,9 @@ def read_model(model: ModelProto, *, name: str = "", where: str = "model", batch
     """Write a ModelProto as a Graph."""
     from onchip.frontends.onnx.walk import Walk
 
-    checked = _inlined(_checked(model, where))
-    opset = _opset(checked, where)
-    return Walk(
-        checked.graph, name=name or checked.graph.name or "model", where=where, opset=opset, batch=batch
-    ).graph()
+    whole = inlined(checked(model, where), where)
+    label = name or whole.graph.name or "model"
+    return Walk(whole.graph, name=label, where=where, opset=opset_of(whole, where), batch=batch).graph()
 
 
 def _load(file: Path) -> ModelProto:
@@ -56,89 +51,17 @@ def _load(file: Path) -> ModelProto:
         size = file.stat().st_size
         if not file.is_file():
             raise BadFile("OC1250", where, "it is not a regular file")
-        _limit(size, where)
+        limit_bytes(size, where)
         data = file.read_bytes()
-    except OSError as error:
-        raise BadFile("OC1250", where, f"it cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        text = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise BadFile("OC1250", where, f"it cannot be read: {text}") from error
     try:
         model = onnx.load_model_from_string(data)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise BadFile("OC1251", where, f"{size} bytes that do not parse as an ONNX model") from error
-    _load_external(model, file)
+    load_external(model, file)
     return model
 
 
-def _limit(size: int, where: str) -> None:
-    if size > LIMIT_BYTES:
-        raise BadFile("OC1250", where, f"it has {size} bytes", limit=f"At most {LIMIT_BYTES} are read")
-
-
-def _load_external(model: ModelProto, file: Path) -> None:
-    """Read weights that lie in other files of the same directory; onnx refuses paths that leave it."""
-    from onnx import TensorProto, external_data_helper
-
-    outside = [t for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
-    if not outside:
-        return
-    named = {_location(t) for t in outside}
-    _limit(sum((file.parent / n).stat().st_size for n in named if (file.parent / n).is_file()), str(file))
-    try:
-        external_data_helper.load_external_data_for_model(model, str(file.parent))
-    except Exception as error:
-        text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise BadFile("OC1252", str(file), f"its external weights cannot be read: {text}") from error
-
-
-def _location(tensor: TensorProto) -> str:
-    return next((e.value for e in tensor.external_data if e.key == "location"), "")
-
-
-def _checked(model: ModelProto, where: str) -> ModelProto:
-    """Refuse what breaks the rules of ONNX, and operators of other domains before that."""
-    import onnx
-
-    for node in model.graph.node:
-        if node.domain not in STANDARD and not any(f.domain == node.domain for f in model.functions):
-            raise NotSupported(
-                "OC1352", f"{where}: {node.name or node.output[0]}",
-                f"operator {node.op_type} is of the domain '{node.domain}'", limit="Only the standard domain is read",
-            )  # fmt: skip
-    for info in model.graph.input:
-        if info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape"):
-            raise NotSupported("OC1353", f"{where}: {info.name}", "an input without a known number of dimensions")
-    try:
-        onnx.checker.check_model(_with_output_shapes(model))
-    except Exception as error:
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadFile("OC1251", where, f"it is no valid model: {text}") from error
-    if not model.graph.output:
-        raise BadFile("OC1251", where, "its graph has no output")
-    return model
-
-
-def _with_output_shapes(model: ModelProto) -> ModelProto:
-    """Give outputs without a shape one, in a copy: the checker wants it, and nobody reads it."""
-    if all(not o.type.HasField("tensor_type") or o.type.tensor_type.HasField("shape") for o in model.graph.output):
-        return model
-    copy = type(model)()
-    copy.CopyFrom(model)
-    for output in copy.graph.output:
-        if output.type.HasField("tensor_type"):
-            output.type.tensor_type.shape.SetInParent()
-    return copy
-
-
-def _inlined(model: ModelProto) -> ModelProto:
-    if not model.functions:
-        return model
-    import onnx.inliner
-
-    return onnx.inliner.inline_local_functions(model)
-
-
-def _opset(model: ModelProto, where: str) -> int:
-    versions: list[Any] = [o.version for o in model.opset_import if o.domain in STANDARD]
-    version = int(versions[0]) if versions else 0
-    if not OPSETS[0] <= version <= OPSETS[1]:
-        raise NotSupported("OC1253", where, f"opset {version}", limit=f"Opsets {OPSETS[0]} to {OPSETS[1]} are read")
-    return version
+__all__ = ["LIMIT_BYTES", "read_model", "read_onnx"]

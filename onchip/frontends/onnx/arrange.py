@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto
 
 from onchip.frontends.onnx.walk import DTYPES, FIX_BATCH, Dims, Fill, Known, Value, Walk
 from onchip.frontends.regroup import Grouped, regroup
-from onchip.ops.types import Dimension, Shape, show
+from onchip.ops.types import Dimension, Shape, axis_of, show
 
 Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
 
@@ -53,8 +53,11 @@ def _identity(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
 
 
 def _dropout(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    if any(node.output[1:]):
+    if walk.has_more(node):
         raise walk.refuse(node, "with its mask as an output")
+    training = walk.value(node, 2)
+    if training is not None and not (isinstance(training, Known) and not training.array.any()):
+        raise walk.refuse(node, "in training mode")
     return (walk.value(node, 0),)
 
 
@@ -110,7 +113,7 @@ def _reshaped(walk: Walk, node: NodeProto, shape: Shape) -> tuple[Value, ...]:
 def _flatten(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     shape = walk.canvas.shape(walk.tensor(node, 0))
     axis = int(walk.attributes(node).get("axis", 1))
-    axis = axis if axis >= 0 else axis + len(shape)
+    axis = len(shape) if axis == len(shape) else axis_of(axis, len(shape))
     return _reshaped(walk, node, (_product(walk, node, shape[:axis]), _product(walk, node, shape[axis:])))
 
 
@@ -130,7 +133,7 @@ def _unsqueeze(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
         return (Dims(value.dims),)
     shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
     rank = len(shape) + len(axes)
-    places = {a % rank for a in axes}
+    places = {axis_of(a, rank) for a in axes}
     rest = iter(shape)
     return _reshaped(walk, node, tuple(1 if i in places else next(rest) for i in range(rank)))
 
@@ -140,7 +143,7 @@ def _squeeze(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     if isinstance(value, Dims):
         return (Dims(value.dims, True),)
     shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
-    places = {i for i, d in enumerate(shape) if d == 1} if axes is None else {a % len(shape) for a in axes}
+    places = {i for i, d in enumerate(shape) if d == 1} if axes is None else {axis_of(a, len(shape)) for a in axes}
     return _reshaped(walk, node, tuple(d for i, d in enumerate(shape) if i not in places))
 
 
@@ -165,13 +168,13 @@ def _concat(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     if len(fills) == len(values) and len({f.value for f in fills}) == 1:
         return (_concat_fills(walk, node, fills),)
     parts = [walk.tensor(node, i) for i in range(len(values))]
-    axis = int(walk.attributes(node)["axis"]) % len(walk.canvas.shape(parts[0]))
+    axis = axis_of(int(walk.attributes(node)["axis"]), len(walk.canvas.shape(parts[0])))
     return (walk.canvas.node("concat", parts, walk.name(node), axis=axis) if len(parts) > 1 else parts[0],)
 
 
 def _concat_fills(walk: Walk, node: NodeProto, fills: list[Fill]) -> Fill:
     shape = list(fills[0].shape)
-    axis = int(walk.attributes(node)["axis"]) % len(shape)
+    axis = axis_of(int(walk.attributes(node)["axis"]), len(shape))
     sizes = [f.shape[axis] for f in fills]
     if any(isinstance(s, str) for s in sizes) and len(sizes) > 1:
         raise walk.refuse(node, "along a symbolic dimension", code="OC1353")
@@ -212,7 +215,7 @@ def _slice(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
 def _split(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     """Sizes were an attribute before opset 13."""
     x = walk.tensor(node, 0)
-    axis = int(walk.attributes(node).get("axis", 0)) % len(walk.canvas.shape(x))
+    axis = axis_of(int(walk.attributes(node).get("axis", 0)), len(walk.canvas.shape(x)))
     whole = walk.canvas.shape(x)[axis]
     if isinstance(whole, str):
         raise walk.refuse(node, f"splits the symbolic dimension '{whole}'", code="OC1353")
@@ -235,10 +238,15 @@ def _gather(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
         at = int(indices.array.reshape(-1)[0])
         if indices.array.ndim == 0:
             return (walk.canvas.select(x, walk.name(node), axis=axis, index=at),)
-    rank = len(walk.canvas.shape(x))
-    if axis % rank != 0:
+    shape = walk.canvas.shape(x)
+    if axis_of(axis, len(shape)) != 0:
         raise walk.refuse(node, f"along axis {axis}", limit="Only rows of a table, or one index, are gathered")
-    return (walk.canvas.node("gather", (x, walk.tensor(node, 1)), walk.name(node)),)
+    if isinstance(indices, Known) and (indices.array < 0).any() and isinstance(shape[0], int):
+        turned = np.where(indices.array < 0, indices.array + shape[0], indices.array)  # from the end
+        ids = walk.canvas.constant(indices.name, turned)
+    else:
+        ids = walk.tensor(node, 1)
+    return (walk.canvas.node("gather", (x, ids), walk.name(node)),)
 
 
 def _constant_of_shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
@@ -248,6 +256,7 @@ def _constant_of_shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     value = np.zeros(1, np.float32) if given is None else numpy_helper.to_array(given)
     shape = _dims(walk, node, 0)
     if all(isinstance(d, int) for d in shape):
+        walk.spend(node, prod(int(d) for d in shape))
         return (Known(np.full([int(d) for d in shape], value.reshape(-1)[0]), node.output[0]),)
     return (Fill(float(value.reshape(-1)[0]), shape),)
 

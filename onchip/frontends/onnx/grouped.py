@@ -29,7 +29,7 @@ def carry(walk: Walk, node: NodeProto) -> tuple[Value, ...] | None:
         return _binary(walk, node)
     if not isinstance(first, Grouped):
         return None
-    if node.op_type in UNARY and not any(node.output[1:]) and not node.attribute:
+    if node.op_type in UNARY and not walk.has_more(node) and not node.attribute:
         return (_apply(walk, node, UNARY[node.op_type], (first.tensor,), first.sizes),)
     if node.op_type == "Transpose":
         return (_transpose(walk, node, first),)

@@ -16,9 +16,9 @@ from onnx import NodeProto
 from onchip.errors import NotSupported, did_you_mean
 from onchip.frontends.onnx.arrange import ARRANGING
 from onchip.frontends.onnx.grouped import carry
-from onchip.frontends.onnx.walk import Known, Value, Walk
+from onchip.frontends.onnx.walk import Known, Value, Walk, called
 from onchip.frontends.regroup import Grouped
-from onchip.ops.types import Array, AttributeValue
+from onchip.ops.types import Array, AttributeValue, axis_of
 
 Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
 
@@ -27,7 +27,7 @@ def write(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     """Write one node on the canvas."""
     rule = TABLE.get(node.op_type)
     if rule is None:
-        where = f"{walk.where}: {node.name or node.output[0]}"
+        where = f"{walk.where}: {called(node)}"
         raise NotSupported(
             "OC1350", where, f"operator {node.op_type} is not read", next=did_you_mean(node.op_type, TABLE)
         )
@@ -102,10 +102,9 @@ def _batch_norm(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
 def _pool(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     a, x = walk.attributes(node), walk.tensor(node, 0)
     kernel = tuple(int(k) for k in a["kernel_shape"])
-    if len(kernel) != 2 or len(node.output) > 1 or a.get("storage_order", 0):
-        raise walk.refuse(
-            node, f"a window {kernel} with {len(node.output)} outputs", limit="2-D without indices is read"
-        )
+    if len(kernel) != 2 or walk.has_more(node):
+        fact = "with its indices as an output" if walk.has_more(node) else f"a window {kernel}"
+        raise walk.refuse(node, fact, limit="2-D without indices is read")
     stride, dilation, padding = _window(walk, node, kernel, walk.canvas.shape(x)[2:])
     if dilation != (1, 1):
         raise walk.refuse(node, f"dilation {dilation}")
@@ -168,6 +167,8 @@ def _lstm(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     hidden = int(a["hidden_size"])
     w, r, b = walk.known(node, 1, "weight"), walk.known(node, 2, "recurrence"), walk.known(node, 3, "bias")
     assert w is not None and r is not None  # the checker wants them
+    if w.ndim != 3 or r.ndim != 3 or w.shape[1] != 4 * hidden or r.shape[1:] != (4 * hidden, hidden):
+        raise walk.refuse(node, f"hidden_size {hidden} with weights of {w.shape} and {r.shape}")
     order = np.concatenate([np.arange(g * hidden, (g + 1) * hidden) for g in (0, 2, 3, 1)])
     weights: list[tuple[str, Array] | None] = [
         (_label(walk, node, 1), np.ascontiguousarray(w[0][order])),
@@ -215,7 +216,7 @@ def _softmax(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     shape, name = walk.canvas.shape(x), walk.name(node)
     if walk.opset >= 13:
         return (walk.canvas.along_last("softmax", x, int(a.get("axis", -1)), name),)
-    axis = int(a.get("axis", 1)) % len(shape)
+    axis = axis_of(int(a.get("axis", 1)), len(shape))
     tail = shape[axis:]
     if len(tail) == 1:
         return (walk.canvas.node("softmax", (x,), name),)
@@ -228,7 +229,7 @@ def _softmax(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
 
 def _layer_norm(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     a, x = walk.attributes(node), walk.tensor(node, 0)
-    if int(a.get("axis", -1)) not in (-1, len(walk.canvas.shape(x)) - 1) or any(node.output[1:]):
+    if int(a.get("axis", -1)) not in (-1, len(walk.canvas.shape(x)) - 1) or walk.has_more(node):
         raise walk.refuse(node, "over more than the last axis, or with its statistics as outputs")
     inputs = (x, walk.tensor(node, 1), walk.tensor(node, 2))
     return (walk.canvas.node("layer_norm", inputs, walk.name(node), eps=float(a.get("epsilon", 1e-5))),)
@@ -249,7 +250,7 @@ def _clip(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     bounds: list[float] = []
     for place, key, default in ((1, "min", -np.inf), (2, "max", np.inf)):
         value = walk.known(node, place, key)
-        bounds.append(float(a.get(key, default)) if value is None else float(value))
+        bounds.append(float(a.get(key, default)) if value is None else float(value.reshape(-1)[0]))
     return (walk.canvas.node("clip", (walk.tensor(node, 0),), walk.name(node), low=bounds[0], high=bounds[1]),)
 
 
@@ -260,15 +261,17 @@ def _mean(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     given = walk.integers(node, 1, "axes")
     if not given and a.get("noop_with_empty_axes", 0):
         return (x,)
-    axes = tuple(sorted({d % rank for d in (given or range(rank))}))
+    axes = tuple(sorted({axis_of(d, rank) for d in (given or range(rank))}))
     return (walk.canvas.node("mean", (x,), walk.name(node), axes=axes, keepdims=bool(a.get("keepdims", 1))),)
 
 
 def _attention(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    """Opset 23, with four-dimensional q, k, v and without a cache."""
+    """Opset 23, with four-dimensional q, k, v and without a cache; windows are of opset 25."""
     a = walk.attributes(node)
-    if any(node.output[1:]) or len(node.input) > 4 or a.get("softcap", 0.0) or a.get("q_num_heads", 0):
+    if walk.has_more(node) or any(node.input[4:]) or a.get("softcap", 0.0) or a.get("q_num_heads", 0):
         raise walk.refuse(node, "with a cache, softcap or three-dimensional inputs")
+    if max(a.get("left_window_size", -1), a.get("right_window_size", -1)) >= 0:
+        raise walk.refuse(node, "over a window")
     q, k, v = (walk.tensor(node, i) for i in range(3))
     scale, is_causal = a.get("scale"), bool(a.get("is_causal", 0))
     y = walk.canvas.attention(q, k, v, walk.name(node), mask=walk.tensor(node, 3), scale=scale, is_causal=is_causal)

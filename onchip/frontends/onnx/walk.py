@@ -11,19 +11,19 @@ Promises: a value is a tensor of the canvas, an array that is known, a vector of
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import onnx
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from onchip.errors import BadFile, NotSupported
+from onchip.errors import BadFile, NotSupported, OnchipError
 from onchip.frontends.canvas import Canvas
+from onchip.frontends.onnx.computed import BUDGET, compute
 from onchip.frontends.regroup import Grouped
-from onchip.ir.graph import Graph
-from onchip.ops.types import Array, Dimension, Shape
+from onchip.ir.graph import NUMPY_DTYPES, Graph
+from onchip.ops.types import Array, Dimension, Refusal, Shape
 
 DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "f32", TensorProto.DOUBLE: "f32", TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16",
@@ -32,6 +32,10 @@ DTYPES: dict[int, str] = {
 }  # fmt: skip
 SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
 FIX_BATCH = "With a number for the batch it can be read: read(path, batch=1)"
+# what reading a broken attribute or array may raise: the file is to blame, and named
+DOUBTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 # what stands beside a module's own operator
 ARRANGE = frozenset(
     ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Slice", "Concat", "Gather", "Shape", "Split", "Cast")
@@ -78,29 +82,54 @@ class Walk:
         self.batch = batch
         self.values: dict[str, Value] = {"": None}
         self.symbols: dict[str, str] = {}
+        self.needed: set[str] = self._needed()
+        self._budget = BUDGET
 
     def graph(self) -> Graph:
         """Write every node that the outputs need."""
         from onchip.frontends.onnx.ops import write
 
         for tensor in self.source.initializer:
-            self.values[tensor.name] = Known(_array(tensor), tensor.name)
+            self.values[tensor.name] = Known(self._array(tensor, tensor.name), tensor.name)
         inputs = [self._read_input(i) for i in self.source.input if i.name not in self.values]
-        needed = self._needed()
         for node in self.source.node:
-            if node.op_type == "Constant" and not node.domain:
-                self.values[node.output[0]] = Known(self._constant(node), node.output[0])
-            elif not needed.isdisjoint(node.output):
-                made = self._known(node) or write(self, node)
-                self.values.update(zip(node.output, made, strict=False))
+            if not self.needed.isdisjoint(node.output):
+                made = self._guarded(node, lambda node: self._known(node) or write(self, node))
+                self.values.update((o, v) for o, v in zip(node.output, made, strict=False) if o)
         names = list(dict.fromkeys(o.name for o in self.source.output))
         return self.canvas.finish([self._output(n) for n in names], inputs, names)
 
+    def _guarded(self, node: NodeProto, rule: Callable[[NodeProto], tuple[Value, ...]]) -> tuple[Value, ...]:
+        """Follow a rule; where it fails, name file and node, and doubt the file if the rule does not know why."""
+        where = f"{self.where}: {called(node)}"
+        try:
+            return rule(node)
+        except OnchipError as error:
+            if error.where.startswith(self.where):
+                raise
+            fact = error.fact if error.where else f"{node.op_type}: {error.fact}"
+            raise type(error)(error.code, where, fact, limit=error.limit, next=error.next) from error
+        except Refusal as refusal:
+            raise BadFile(refusal.code, where, f"{node.op_type}: {refusal}", next=refusal.next) from refusal
+        except DOUBTS as error:
+            text = " ".join(str(error).split())[:120]
+            fact = f"{node.op_type}: its attributes or constants cannot be read ({type(error).__name__}: {text})"
+            raise BadFile("OC1251", where, fact) from error
+
+    def _array(self, tensor: TensorProto, name: str) -> Array:
+        """Read a stored tensor; what lies in another file has been loaded by now, or must not be."""
+        where = f"{self.where}: {name}"
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise BadFile("OC1252", where, "its values lie in another file", next="Read the model from its file")
+        try:
+            return numpy_helper.to_array(tensor)
+        except DOUBTS as error:
+            text = " ".join(str(error).split())[:120]
+            raise BadFile("OC1251", where, f"its values cannot be read: {text}") from error
+
     def refuse(self, node: NodeProto, fact: str, *, code: str = "OC1351", limit: str = "") -> NotSupported:
         """Make the error that names this node."""
-        return NotSupported(
-            code, f"{self.where}: {node.name or node.output[0]}", f"{node.op_type}: {fact}", limit=limit
-        )
+        return NotSupported(code, f"{self.where}: {called(node)}", f"{node.op_type}: {fact}", limit=limit)
 
     def _read_input(self, info: ValueInfoProto) -> str:
         kind = info.type.tensor_type
@@ -134,7 +163,7 @@ class Walk:
         """Give the tensor that an output is."""
         value = self.values.get(name)
         if isinstance(value, Known):
-            value = self.canvas.node("identity", (self.canvas.constant(f"{value.name}.value", value.array),), name)
+            value = self.canvas.node("identity", (self._stored(value, f"{value.name}.value", name),), name)
         if isinstance(value, Grouped):
             fact = "an output with a merged dimension that has no number"
             raise NotSupported("OC1353", f"{self.where}: {name}", fact, limit=FIX_BATCH)
@@ -151,12 +180,22 @@ class Walk:
         recorded = {e.key: _texts(e.value) for e in node.metadata_props if e.key in (SCOPES, CLASSES)}
         scopes, classes = recorded.get(SCOPES, []), recorded.get(CLASSES, [])
         if not scopes:
-            return node.name.lstrip("/") or node.output[0]
+            return called(node).lstrip("/") or node.op_type
         path, kind = scopes[-2] if len(scopes) > 1 else "", classes[-2] if len(classes) > 1 else ""
         is_own = kind.startswith("torch.nn.modules.") and not kind.startswith(COMPOSITE)
         if path and is_own and node.op_type not in ARRANGE:
             return path
         return f"{path}.{node.op_type.lower()}" if path else scopes[-1]
+
+    def spend(self, node: NodeProto, n_elements: int) -> None:
+        """Take from what the model's constants may unfold to."""
+        self._budget -= n_elements
+        if n_elements < 0 or self._budget < 0:
+            raise self.refuse(node, f"makes a constant of {n_elements} elements", limit=f"{BUDGET} may be made in all")
+
+    def has_more(self, node: NodeProto) -> bool:
+        """Tell whether anybody reads another output than the first."""
+        return not self.needed.isdisjoint(o for o in node.output[1:] if o)
 
     def attributes(self, node: NodeProto) -> Mapping[str, Any]:
         """Read a node's attributes as Python values."""
@@ -174,18 +213,25 @@ class Walk:
         if isinstance(value, str):
             return value
         if isinstance(value, Known):
-            return self.canvas.constant(value.name, _narrow(value.array))
+            return self._stored(value, value.name, called(node))
         if isinstance(value, Fill):
             return self.canvas.constant(f"{self.canvas.free(node.name)}.fill", np.array(value.value, np.float32))
         if isinstance(value, Grouped):
             raise self.refuse(node, "takes a merged dimension that has no number", code="OC1353", limit=FIX_BATCH)
         raise self.refuse(node, "takes a shape as a tensor", code="OC1353")
 
+    def _stored(self, value: Known, name: str, reader: str) -> str:
+        """Write a known array as a constant of the canvas."""
+        array = _narrow(value.array)
+        if str(array.dtype) not in NUMPY_DTYPES:
+            raise NotSupported("OC1351", f"{self.where}: {reader}", f"a constant of {array.dtype}")
+        return self.canvas.constant(name, array)
+
     def known(self, node: NodeProto, place: int, what: str) -> Array | None:
         """Give an input that has to be known; None where it is absent."""
         value = self.value(node, place)
         if value is None or isinstance(value, Known):
-            return None if value is None else _narrow(value.array)
+            return None if value is None else _floats(self, node, value.array, what)
         raise self.refuse(node, f"its {what} is not a constant", limit="Weights have to be constants")
 
     def integers(self, node: NodeProto, place: int, key: str) -> list[int] | None:
@@ -204,7 +250,7 @@ class Walk:
         attribute = node.attribute[0]
         value: Any = helper.get_attribute_value(attribute)
         if attribute.name == "value":
-            return _array(value)
+            return self._array(value, called(node))
         if attribute.name in ("value_float", "value_floats"):
             return np.array(value, np.float32)
         if attribute.name in ("value_int", "value_ints"):
@@ -213,26 +259,30 @@ class Walk:
 
     def _known(self, node: NodeProto) -> tuple[Value, ...] | None:
         """Compute a node whose inputs are all known."""
-        values = [self.values.get(i) for i in node.input if i]
-        known = [v for v in values if isinstance(v, Known)]
-        if not known or len(known) != len(values) or node.op_type == "ConstantOfShape":
+        if node.op_type == "Constant":
+            return (Known(self._constant(node), node.output[0]),)
+        values = {i: self.values.get(i) for i in node.input if i}
+        known = {i: v for i, v in values.items() if isinstance(v, Known)}
+        if not known or len(known) != len(values):
             return None
-        from onnx.reference import ReferenceEvaluator
-
-        feeds = {i: v.array for i in node.input if isinstance(v := self.values.get(i), Known)}
-        inputs = [onnx.ValueInfoProto(name=i) for i in dict.fromkeys(node.input) if i]
-        outputs = [onnx.ValueInfoProto(name=o) for o in node.output if o]
-        graph = GraphProto(name="constant", node=[node], input=inputs, output=outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
-        try:
-            made = cast("list[Array]", ReferenceEvaluator(model).run(None, feeds))
-        except Exception as error:
-            raise self.refuse(
-                node, f"cannot be computed from constants: {' '.join(str(error).split())[:120]}"
-            ) from error
+        made = compute(node, {i: v.array for i, v in known.items()}, opset=self.opset, budget=self._budget)
+        if made is None:
+            return None
+        self._budget -= sum(a.size for a in made)
         present = iter(made)
-        label = known[0].name
-        return tuple(Known(np.asarray(next(present)), f"{label}.{o}") if o else None for o in node.output)
+        label = known[node.input[0]].name if node.input[0] else next(iter(known.values())).name
+        return tuple(Known(next(present), f"{label}.{o}") if o else None for o in node.output)
+
+
+def called(node: NodeProto) -> str:
+    """Call a node by its own name, else by its first output's."""
+    return node.name or next((o for o in node.output if o), node.op_type)
+
+
+def _floats(walk: Walk, node: NodeProto, array: Array, what: str) -> Array:
+    if array.dtype.kind not in "iubf" and str(array.dtype) != "bfloat16":
+        raise walk.refuse(node, f"its {what} is of {array.dtype}")
+    return _narrow(array)
 
 
 def _texts(literal: str) -> list[str]:
@@ -244,15 +294,10 @@ def _texts(literal: str) -> list[str]:
     return [str(t) for t in cast("list[Any]", found)] if isinstance(found, list) else []
 
 
-def _array(tensor: TensorProto) -> Array:
-    return numpy_helper.to_array(tensor)
-
-
 def _narrow(array: Array) -> Array:
     """Floats become float32: half and double weights are stored forms of one network."""
-    if array.dtype.kind in "iub" or array.dtype == np.float32:
-        return array
-    return array.astype(np.float32)
+    is_float = array.dtype.kind == "f" or str(array.dtype) == "bfloat16"
+    return array.astype(np.float32) if is_float and array.dtype != np.float32 else array
 
 
 def _symbol(name: str) -> str:

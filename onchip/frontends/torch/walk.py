@@ -23,7 +23,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from onchip.errors import NotSupported
 from onchip.frontends.canvas import Canvas
 from onchip.ir.graph import Graph
-from onchip.ops.types import Dimension, Shape
+from onchip.ops.types import Dimension, Shape, show
 
 DTYPES = {
     torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16", torch.int64: "i64", torch.int32: "i32",
@@ -83,7 +83,7 @@ class Walk:
         for node in self.program.graph.nodes:
             if node.op == "call_function" and node in needed and not self._is_symbolic(node):
                 known = self._known(node)
-                self.values[node] = write(self, node) if known is None else known
+                self.values[node] = self._checked(node, write(self, node)) if known is None else known
         return self.canvas.finish(self._outputs(), inputs)
 
     def refuse(self, node: fx.Node, fact: str, *, code: str = "OC1351", limit: str = "") -> NotSupported:
@@ -198,6 +198,18 @@ class Walk:
             tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float64) else tensor
             self._arrays[key] = tensor.contiguous().numpy().copy()
         return self._arrays[key]
+
+    def _checked(self, node: fx.Node, value: Value) -> Value:
+        """Refuse a tensor that has not the shape and dtype that torch inferred."""
+        wanted = node.meta.get("val")
+        if isinstance(value, str) and isinstance(wanted, Tensor):
+            made = (self.canvas.shape(value), self.canvas.dtype(value))
+            if made != (self.shape(node), self.dtype(node, wanted.dtype)):
+                fact = (
+                    f"{node.target!s} gives {show(self.shape(node))} of {wanted.dtype}, here {show(made[0])} {made[1]}"
+                )
+                raise self.refuse(node, fact)
+        return value
 
     def _is_symbolic(self, node: fx.Node) -> bool:
         """Tell whether a node computes a size; sizes are read from the shapes that torch inferred."""
