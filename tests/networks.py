@@ -63,8 +63,11 @@ modes = ["single"]
 SHARED = '[[shared]]\nsize = "{size} KiB"\nbandwidth = "{bandwidth} B/s"\nmanaged = "software"'
 
 
-def small_chip(rng: Random) -> Chip:
-    """Return a random chip; a third of them have room for small tiles only."""
+def small_chip(rng: Random, *, is_roomy: bool = False) -> Chip:
+    """Return a random chip; a third of them have room for small tiles only, unless it is to be roomy."""
+    local = (24, 64, 128) if is_roomy else (3, 4, 6, 12, 24, 64)
+    accumulator = (4096, 16384, 65536) if is_roomy else (256, 512, 1024, 4096, 16384)
+    bandwidth = (17, 100, 700, 3001, 9007) if is_roomy else (17, 33, 100, 250, 700, 3001)
     dataflow = rng.choice(("weight_stationary", "weight_stationary", "output_stationary", "dot_product"))
     rows, cols = rng.choice((2, 3, 4, 7, 8, 16)), rng.choice((2, 3, 4, 5, 8, 16))
     native = f'native = "{rng.randint(1, 4)}x{rng.randint(1, 8)}x{rng.randint(1, 8)}"'
@@ -75,10 +78,10 @@ def small_chip(rng: Random) -> Chip:
         units=rng.choice((1, 1, 2, 3)), load=rng.choice(("hidden", "hidden", "serial")), packing=rng.choice(("CRS", "C")),
         array=native if dataflow == "dot_product" else f"rows = {rows}, cols = {cols}",
         lanes=rng.choice((1, 2, 4, 7, 8, 16)), lut=rng.choice((1, 2)), requantize=rng.choice((1, 4, 8)),
-        local=rng.choice((3, 4, 6, 12, 24, 64)) * 1024 + rng.choice((0, 0, 192)),
-        accumulator=rng.choice((256, 512, 1024, 4096, 16384)), banks=rng.choice((1, 2, 4, 8, 16)),
+        local=rng.choice(local) * 1024 + rng.choice((0, 0, 192)),
+        accumulator=rng.choice(accumulator), banks=rng.choice((1, 2, 4, 8, 16)),
         read=rng.choice((4, 7, 8, 16, 31)), write=rng.choice((2, 4, 5, 16)), weight_read=rng.choice((2, 3, 4, 8, 16)),
-        shared=rng.choice(("", "", shared)), bandwidth=rng.choice((17, 33, 100, 250, 700, 3001)) * 1_000_003,
+        shared=rng.choice(("", "", shared)), bandwidth=rng.choice(bandwidth) * 1_000_003,
         latency=rng.choice((0, 10, 70, 300)), launch=rng.choice((0, 0, 50)),
     )  # fmt: skip
     return Chip.parse(text)
@@ -158,6 +161,19 @@ def pointwise(d: Draft) -> str | None:
     if len(d.shape) != 4:
         return None
     return d.weighted("conv2d", d.at, (d.rng.choice((3, 8, 16, 24)), 1, 1, d.shape[3]))
+
+
+def normed(d: Draft) -> str | None:
+    """Draw what `fold` takes apart: a convolution, its batch norm, mostly a ReLU."""
+    made = conv(d)
+    if made is None:
+        return None
+    d.at, name = made, d.name("norm")
+    n = d.shape[3:]
+    values = [d.constant(f"{name}.{key}", n) for key in ("weight", "bias", "mean")]
+    variance = d.builder.constant(f"{name}.var", np.random.default_rng(d.number).random(n, np.float32) + np.float32(0.1))
+    y = d.node("batch_norm", made, *values, variance)
+    return d.node("relu", y) if d.rng.random() < 0.7 else y
 
 
 def depthwise(d: Draft) -> str | None:
@@ -305,7 +321,7 @@ def turn(d: Draft) -> str | None:
 
 
 LAYERS: dict[Layer, int] = {
-    conv: 6, pointwise: 3, depthwise: 3, pool: 3, whole_pool: 2, average: 2, linear: 4, two: 5, unary: 4, normalize: 3,
+    conv: 4, normed: 3, pointwise: 3, depthwise: 3, pool: 3, whole_pool: 2, average: 2, linear: 4, two: 5, unary: 4, normalize: 3,
     sequence: 3, attention: 6, lstm: 4, cut: 2, join: 3, turn: 1,
 }  # fmt: skip
 
@@ -331,6 +347,27 @@ def network(rng: Random, layers: dict[Layer, int] | None = None, *, most: int = 
     for name in sorted(outputs - {"x"}) or [d.node("relu", "x")]:
         d.builder.output(name)
     return d.builder.finish()
+
+
+def layer(rng: Random) -> Graph:
+    """Return one layer of some ten thousand to a million products, weights unknown."""
+    b = GraphBuilder("layer")
+    if rng.random() < 0.3:
+        m, k, n = rng.randint(1, 200), rng.randint(8, 200), rng.randint(4, 150)
+        made = b.node("linear", (b.input("x", (1, m, k)), b.constant("w", (n, k)), b.constant("bias", (n,))), "layer")
+    elif rng.random() < 0.15:
+        x, length = rng.choice((2, 4)) * rng.choice((4, 8)), rng.randint(8, 60)
+        made = b.node("attention", [b.input(n, (2, length, x)) for n in "qkv"], "layer", heads=2, causal=rng.random() < 0.3)
+    else:
+        c, size, kernel = rng.choice((1, 3, 8, 16, 40)), rng.randint(6, 30), rng.choice((1, 3, 3, 5))
+        n, groups = (c, c) if c > 3 and rng.random() < 0.15 else (rng.choice((4, 10, 16, 64)), 1)
+        weight = b.constant("w", (n, kernel, kernel, c // groups))
+        x, stride = b.input("x", (rng.choice((1, 1, 4)), size, size, c)), rng.choice((1, 1, 2))
+        pads = (kernel // 2, kernel // 2, kernel // 2, rng.choice((0, kernel // 2)))
+        made = b.node("conv2d", (x, weight), "layer", stride=(stride, stride), padding=pads, groups=groups)
+    assert isinstance(made, str)
+    b.output(made)
+    return b.finish()
 
 
 def inputs_of(graph: Graph, seed: int) -> Arrays:

@@ -36,6 +36,7 @@ from onchip.isa import (
     timing,
 )
 from onchip.isa.fields import LEVELS
+from tests.networks import network, small_chip
 
 MAX_TOKENS = 60  # the engine's queues hold 64
 Streams = tuple[list[Instruction], list[Instruction], list[Instruction], list[Instruction]]
@@ -280,3 +281,5 @@ randoms = st.randoms(use_true_random=False)
 machines = st.builds(machine, randoms)
 kernels = st.builds(kernel, randoms)
 long_kernels = st.builds(long_kernel, randoms)
+networks = st.builds(network, randoms)
+small_chips = st.builds(small_chip, randoms)

@@ -116,7 +116,7 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
         for reader in (MATRIX, VECTOR):
             group = [x for x in loads if grid.level(x.depends) == level and x.reader == reader]
             if group:
-                _load_group(group, reader, level, pre, post)
+                _load_group(group, reader, level, pre, post, is_single=kernel.mapping.slots == 1)
     tile_level = 4
     if grid.shape.kind == "matmul":
         pre[MATRIX].setdefault(tile_level, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
@@ -135,11 +135,21 @@ def _load_group(
     level: int,
     pre: list[dict[int, list[Op | Loop]]],
     post: list[dict[int, list[Op | Loop]]],
+    *,
+    is_single: bool,
 ) -> None:
-    """One wait before the group, one signal behind it, and the same pair in the reader's stream."""
+    """One wait before the group, one signal behind it, and the same pair in the reader's stream.
+
+    With one slot a buffer is filled again only when it has been released: the load unit waits for that at the end of the
+    loop's body. Waiting at its start would count the releases of buffers in outer and inner loops in another order than
+    they come.
+    """
     names = tuple(dict.fromkeys(x.buffer for x in group))
     code = pre[LOAD].setdefault(level, [])
-    code.append(sync(wait=((reader, LOAD),), fills=names))
+    if is_single:
+        post[LOAD].setdefault(level, []).append(sync(wait=((reader, LOAD),)))
+    else:
+        code.append(sync(wait=((reader, LOAD),), fills=names))
     code.extend(x.code for x in group)
     code.append(sync(signal=((LOAD, reader),)))
     pre[reader].setdefault(level, []).append(sync(wait=((LOAD, reader),)))
