@@ -21,54 +21,67 @@ SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
 TEXT: Schema = {"type": "string"}
 HASH: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 PARTS = [*CAUSES, "host"]
+TOOL: Schema = {"schema_version": {"const": SCHEMA_VERSION}, "tool": TEXT}
+TIMING: Schema = {"type": "object", "additionalProperties": NUMBER}
+EVIDENCE: Schema = {"enum": ["rtl", "program", "estimate"]}
 BOUND: Schema = {"enum": sorted(set(BOUNDS.values()))}
 
 
 def report_schema() -> Schema:
     """Return the schema of a report's JSON object."""
+    about = "What a network costs on a chip, and why. Everything but `timing` is the same on every run."
+    return published("report", about, report_object())
+
+
+def published(name: str, about: str, schema: Schema) -> Schema:
+    """Return a schema as it stands in its file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"onchip report {SCHEMA_VERSION}",
-        "description": "What a network costs on a chip, and why. Everything but `timing` is the same on every run.",
-        **_object(
-            {
-                "schema_version": {"const": SCHEMA_VERSION},
-                "tool": TEXT,
-                "model": _object({"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT}),
-                "chip": _object({"name": TEXT, "hash": HASH, "evidence": {"enum": ["rtl", "program", "estimate"]}}),
-                "batch": {"type": "integer", "minimum": 1},
-                "dtype": TEXT,
-                "latency_s": _quantity("s"),
-                "throughput_per_s": _quantity("1/s"),
-                "energy_j": _or_null(_quantity("J")),
-                "power_w": _or_null(_quantity("W")),
-                "utilization": _quantity(""),
-                "memory": _object(
-                    {"local_peak_bytes": COUNT, "local_bytes": COUNT, "layer": TEXT, "dram_traffic_bytes": COUNT}
-                ),
-                "bound": BOUND,
-                "waterfall": _waterfall(),
-                "energy_parts": _list(_object({"part": TEXT, "joules": {"type": "number", "minimum": 0}})),
-                "layers": _list(_layer()),
-                "assumptions": _list(TEXT),
-                "program_hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
-                "bit_exact": {"type": ["boolean", "null"], "description": "null where no values were run"},
-                "cycles": COUNT,
-                "timing": {"type": "object", "additionalProperties": NUMBER},
-            }
-        ),
+        "title": f"onchip {name} {SCHEMA_VERSION}",
+        "description": about,
+        **schema,
     }
 
 
+def report_object() -> Schema:
+    """Return the schema of a report without its head, for use inside of another one."""
+    return object_of(
+        {
+            **TOOL,
+            "model": object_of({"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT}),
+            "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE}),
+            "batch": {"type": "integer", "minimum": 1},
+            "dtype": TEXT,
+            "latency_s": quantity_of("s"),
+            "throughput_per_s": quantity_of("1/s"),
+            "energy_j": or_null(quantity_of("J")),
+            "power_w": or_null(quantity_of("W")),
+            "utilization": quantity_of(""),
+            "memory": object_of(
+                {"local_peak_bytes": COUNT, "local_bytes": COUNT, "layer": TEXT, "dram_traffic_bytes": COUNT}
+            ),
+            "bound": BOUND,
+            "waterfall": _waterfall(),
+            "energy_parts": list_of(object_of({"part": TEXT, "joules": {"type": "number", "minimum": 0}})),
+            "layers": list_of(_layer()),
+            "assumptions": list_of(TEXT),
+            "program_hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
+            "bit_exact": {"type": ["boolean", "null"], "description": "null where no values were run"},
+            "cycles": COUNT,
+            "timing": TIMING,
+        }
+    )
+
+
 def _layer() -> Schema:
-    return _object(
+    return object_of(
         {
             "name": TEXT,
-            "nodes": _list(TEXT),
+            "nodes": list_of(TEXT),
             "kind": TEXT,
             "cycles": COUNT,
-            "latency_s": _quantity("s"),
-            "energy_j": _or_null(_quantity("J")),
+            "latency_s": quantity_of("s"),
+            "energy_j": or_null(quantity_of("J")),
             "share": SHARE,
             "macs": COUNT,
             "utilization": SHARE,
@@ -84,13 +97,14 @@ def _layer() -> Schema:
 
 
 def _waterfall() -> Schema:
-    part = _object({"part": {"enum": PARTS}, "seconds": {"type": "number", "minimum": 0}})
-    return {**_list(part), "description": "the parts sum to the latency"}
+    part = object_of({"part": {"enum": PARTS}, "seconds": {"type": "number", "minimum": 0}})
+    return {**list_of(part), "description": "the parts sum to the latency"}
 
 
-def _quantity(unit: str) -> Schema:
+def quantity_of(unit: str) -> Schema:
+    """Return the schema of a number with its unit, band, provenance and fidelity."""
     band: Schema = {"type": ["number", "null"], "description": "null where nobody has validated a band"}
-    return _object(
+    return object_of(
         {
             "value": NUMBER,
             "unit": {"const": unit},
@@ -102,7 +116,8 @@ def _quantity(unit: str) -> Schema:
     )
 
 
-def _object(properties: Schema) -> Schema:
+def object_of(properties: Schema) -> Schema:
+    """Return the schema of an object with exactly these fields."""
     return {
         "type": "object",
         "properties": properties,
@@ -111,9 +126,11 @@ def _object(properties: Schema) -> Schema:
     }
 
 
-def _list(items: Schema) -> Schema:
+def list_of(items: Schema) -> Schema:
+    """Return the schema of a list."""
     return {"type": "array", "items": items}
 
 
-def _or_null(schema: Schema) -> Schema:
+def or_null(schema: Schema) -> Schema:
+    """Return a schema that also takes null."""
     return {"anyOf": [schema, {"type": "null"}]}

@@ -1,0 +1,141 @@
+"""The JSON Schemas of what verbs print with `--json`, published as VERB-1.json beside this file.
+
+In:       nothing; the fields are those that the verbs write.
+Out:      `verb_schemas()`, file name -> schema (draft 2020-12); each refuses unknown fields.
+Promises: tests validate the real output of every verb; a change that breaks readers gets a new number.
+Does not: hold the schema of `estimate` and `run`: theirs is report-1.json (ir/report_schema.py).
+"""
+
+from __future__ import annotations
+
+from onchip.ir.report_schema import (
+    BOUND,
+    COUNT,
+    EVIDENCE,
+    HASH,
+    SHARE,
+    TEXT,
+    TIMING,
+    TOOL,
+    Schema,
+    list_of,
+    object_of,
+    or_null,
+    published,
+    quantity_of,
+    report_object,
+)
+
+CODE: Schema = {"type": "string", "pattern": "^OC[0-9]{4}$"}
+POSITIVE: Schema = {"type": "integer", "minimum": 1}
+
+
+def verb_schemas() -> dict[str, Schema]:
+    """Return the schema of each verb that has one of its own, by file name."""
+    made = {
+        "demo": ("Networks from training to the chip, and one of them on several chips.", _demo()),
+        "compare": ("One network on several chips, fastest first.", _compare()),
+        "compile": ("What a program is.", _compile()),
+        "inspect": ("The nodes of a network.", _inspect()),
+        "chips": ("The catalog of chips, or one chip as TOML.", _chips()),
+        "models": ("The networks of the zoo, at batch 1.", _models()),
+        "train": ("A trained network.", _train()),
+        "explain": ("Error codes.", _explain()),
+    }
+    return {f"{verb}-1.json": published(verb, about, schema) for verb, (about, schema) in made.items()}
+
+
+def _demo() -> Schema:
+    network: Schema = {
+        "name": TEXT,
+        "float_accuracy": SHARE,
+        "chip_accuracy": SHARE,
+        "test_images": POSITIVE,
+        "bit_exact": {"type": "boolean"},
+        "cycles_per_image": COUNT,
+        "latency_s": quantity_of("s"),
+        "energy_j": or_null(quantity_of("J")),
+    }
+    row: Schema = {
+        "network": TEXT,
+        "chip": TEXT,
+        "batch": POSITIVE,
+        "dtype": TEXT,
+        "latency_s": quantity_of("s"),
+        "bound": BOUND,
+    }
+    return object_of({"networks": list_of(object_of(network)), "comparison": list_of(object_of(row))})
+
+
+def _compare() -> Schema:
+    refused = object_of({"chip": TEXT, "error": TEXT, "code": CODE})
+    return object_of(
+        {**TOOL, "reports": list_of(report_object()), "refused": list_of(refused), "timing": TIMING},
+    )
+
+
+def _compile() -> Schema:
+    streams: Schema = dict.fromkeys(("LOAD", "MATRIX", "VECTOR", "STORE"), COUNT)
+    return object_of(
+        {
+            **TOOL,
+            "model": object_of({"name": TEXT, "hash": HASH}),
+            "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE}),
+            "dtype": TEXT,
+            "batch": POSITIVE,
+            "kernels": COUNT,
+            "instructions": object_of(streams),
+            "constant_bytes": COUNT,
+            "far_memory_bytes": COUNT,
+            "program_hash": HASH,
+            "weights": {"enum": ["random", "given"]},
+        }
+    )
+
+
+def _inspect() -> Schema:
+    tensor = object_of({"name": TEXT, "shape": list_of({"type": ["integer", "string"]}), "dtype": TEXT})
+    node = object_of(
+        {
+            "name": TEXT,
+            "op": TEXT,
+            "inputs": list_of(TEXT),
+            "outputs": list_of(tensor),
+            "macs": COUNT,
+            "parameters": COUNT,
+        }
+    )
+    return object_of(
+        {
+            **TOOL,
+            "name": TEXT,
+            "hash": HASH,
+            "macs": COUNT,
+            "parameters": COUNT,
+            "open_dimensions": list_of(TEXT),
+            "inputs": list_of(tensor),
+            "outputs": list_of(tensor),
+            "nodes": list_of(node),
+        }
+    )
+
+
+def _chips() -> Schema:
+    texts: Schema = dict.fromkeys(("name", "default_dtype", "description"), TEXT)
+    listed = object_of({**texts, "evidence": EVIDENCE, "hash": HASH, "dtypes": list_of(TEXT)})
+    one = object_of({**TOOL, "name": TEXT, "hash": HASH, "toml": TEXT})
+    return {"anyOf": [object_of({**TOOL, "chips": list_of(listed)}), one]}
+
+
+def _models() -> Schema:
+    listed = object_of({"name": TEXT, "macs": COUNT, "parameters": COUNT, "nodes": COUNT})
+    return object_of({**TOOL, "models": list_of(listed)})
+
+
+def _train() -> Schema:
+    return object_of({**TOOL, "name": TEXT, "float_accuracy": SHARE, "test_images": POSITIVE, "seed": COUNT})
+
+
+def _explain() -> Schema:
+    entry = object_of({"code": CODE, "title": TEXT, "cause": TEXT, "fixes": list_of(TEXT), "example": TEXT})
+    return object_of({**TOOL, "codes": list_of(entry)})
