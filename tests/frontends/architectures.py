@@ -125,6 +125,26 @@ class HandWritten(nn.Module):
         return torch.softmax(y @ q.transpose(-2, -1) / 2 + mask, -1) @ y
 
 
+class Bilinear(nn.Module):
+    """The bilinear score e_ij = v_i W h_j / sqrt(d_k), its softmax, and the mean of the h_j it weighs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(8, 12))
+
+    def forward(self, v: Tensor, h: Tensor) -> Tensor:
+        scores = v @ (h @ self.weight.T).transpose(1, 2) / 8**0.5
+        return torch.softmax(scores, -1) @ h
+
+
+class Rectangle(nn.Module):
+    """Causal attention from few queries to many keys: key j for query i if j <= i, from the first key on."""
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        q, k = (t.view(t.shape[0], -1, 2, 4).transpose(1, 2) for t in (q, k))
+        return functional.scaled_dot_product_attention(q, k, 2 * k, is_causal=True)
+
+
 def _encoder() -> Pair:
     layer = nn.TransformerEncoderLayer(16, 4, 32, activation="gelu", batch_first=True)
     return nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), (torch.randn(2, 8, 16),)
@@ -137,7 +157,8 @@ def _masked() -> Pair:
 
 ARCHITECTURES: dict[str, Callable[[], Pair]] = {
     "cnn": lambda: (Cnn(), (torch.randn(2, 1, 8, 8),)),
-    "cnn_rgb": lambda: (Cnn(3, image_size=32), (torch.randn(1, 3, 32, 32),)),
+    "cnn_32": lambda: (Cnn(3, image_size=32), (torch.randn(1, 3, 32, 32),)),
+    "cnn_64": lambda: (Cnn(3, image_size=64), (torch.randn(1, 3, 64, 64),)),
     "lstm": lambda: (LstmClassifier(), (torch.randn(2, 8, 8),)),
     "attention": lambda: (AttentionClassifier(), (torch.randn(2, 8, 8),)),
     "resnet": lambda: (SmallResNet(), (torch.randn(2, 3, 32, 32),)),
@@ -148,6 +169,8 @@ ARCHITECTURES: dict[str, Callable[[], Pair]] = {
     ),
     "masked_attention": _masked,
     "hand_written": lambda: (HandWritten(), (torch.randn(3, 5, 12),)),
+    "bilinear": lambda: (Bilinear(), (torch.randn(3, 4, 8), torch.randn(3, 7, 12))),
+    "rectangle": lambda: (Rectangle(), (torch.randn(3, 4, 8), torch.randn(3, 7, 8))),
     "encoder": _encoder,
 }  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_read_and_folded_it_computes_what_torch_computes(name: str) -> None:
 
 
 # these read single heads, or attention's weights, so a layout really changes inside of them
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - {"hand_written", "masked_attention"}))
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - {"hand_written", "masked_attention", "rectangle"}))
 def test_transposes_are_left_at_the_borders_only(name: str) -> None:
     folded = fold(captured(name))
     for node in folded.nodes:
@@ -66,8 +66,10 @@ def test_whole_operators_stay_whole() -> None:
         return [n.op for n in fold(captured(name)).nodes]
 
     assert ops("lstm") == ["lstm", "linear"]
+    assert ops("bilinear") == ["linear", "attention"]
     assert ops("cross_attention") == ["linear"] * 3 + ["attention", "linear"]
     assert ops("cnn") == ["transpose", "conv2d", "max_pool2d", "conv2d", "max_pool2d", "reshape", "linear", "linear"]
+    assert [op for op in ops("rectangle") if op not in ("transpose", "reshape")] == ["mul", "attention"]
     assert ops("encoder").count("attention") == 2 and "transpose" not in ops("encoder")
 
 

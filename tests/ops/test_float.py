@@ -129,6 +129,18 @@ def test_binary(name, onnx_name, shapes):
     np.testing.assert_allclose(ours(name, {}, a, b)[0], want, rtol=1e-6)
 
 
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_linear(has_bias, activation):
+    """y = g(W x + b)."""
+    rng = np.random.default_rng(5)
+    x, w, b = 3 * floats(rng, 2, 3, 8), floats(rng, 5, 8), floats(rng, 5)
+    given = (x, w, b) if has_bias else (x, w)
+    function = {"none": lambda t: t, "relu": F.relu, "relu6": F.relu6}[activation]
+    want = function(F.linear(*map(torch.tensor, given)))
+    np.testing.assert_allclose(ours("linear", {"activation": activation}, *given)[0], want, atol=1e-5)
+
+
 @pytest.mark.parametrize("is_transposed", [False, True])
 def test_products(is_transposed):
     rng = np.random.default_rng(3)

@@ -1,4 +1,4 @@
-"""The operators of torch that are read, one function each.
+"""The operators of torch that compute, one function each; those that only arrange values are in arrange.py.
 
 In:       a node of the exported program, with its arguments bound to their names in the operator's schema.
 Out:      the value of the node: a tensor of the canvas, a tuple of them, or a tensor that is known or stretched.
@@ -9,7 +9,7 @@ Sources:  aten/src/ATen/native/native_functions.yaml for names, arguments and de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,11 +18,9 @@ from torch import Tensor, fx
 
 from onchip.errors import NotSupported
 from onchip.frontends.canvas import Canvas
+from onchip.frontends.torch.arrange import ARRANGING, Arguments, Rule
 from onchip.frontends.torch.walk import Fill, Known, Value, Walk, Wide
 from onchip.ops.types import Array, AttributeValue
-
-Arguments = Mapping[str, Any]
-Rule = Callable[[Walk, fx.Node, Arguments], Value]
 
 
 def write(walk: Walk, node: fx.Node) -> Value:
@@ -187,39 +185,6 @@ def _addmm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     return walk.canvas.node("linear", inputs, walk.name(node))
 
 
-def _reshape(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    value = walk.value(a["self"])
-    if isinstance(value, Fill):
-        return Fill(value.value, walk.shape(node))
-    return walk.canvas.reshape(walk.tensor(node, a["self"]), walk.shape(node), walk.name(node))
-
-
-def _permute(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    x = walk.tensor(node, a["self"])
-    rank = len(walk.canvas.shape(x))
-    return walk.canvas.transpose(x, [d % rank for d in a["dims"]], walk.name(node))
-
-
-def _transpose(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    x = walk.tensor(node, a["self"])
-    perm = list(range(len(walk.canvas.shape(x))))
-    first, second = a.get("dim0", 0), a.get("dim1", 1)
-    if perm:
-        perm[first], perm[second] = perm[second], perm[first]
-    return walk.canvas.transpose(x, perm, walk.name(node))
-
-
-def _same(walk: Walk, node: fx.Node, _a: Arguments) -> Value:
-    return walk.value(node.args[0])
-
-
-def _cast(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    source = a["self"]
-    if isinstance(source, fx.Node) and source.meta["val"].dtype == node.meta["val"].dtype:
-        return walk.value(source)
-    raise walk.refuse(node, f"a conversion to {node.meta['val'].dtype}")
-
-
 def _lstm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     if a["bidirectional"]:
         raise walk.refuse(node, "a bidirectional LSTM", limit="One direction is read")
@@ -303,79 +268,6 @@ def _mean(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     return walk.canvas.node("mean", (x,), walk.name(node), axes=axes, keepdims=bool(a.get("keepdim", False)))
 
 
-def _cat(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    parts = [walk.tensor(node, t) for t in a["tensors"]]
-    return walk.canvas.node("concat", parts, walk.name(node), axis=int(a["dim"]) % len(walk.shape(node)))
-
-
-def _stack_op(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    shape, axis = walk.shape(node), int(a["dim"]) % len(walk.shape(node))
-    one = (*shape[:axis], 1, *shape[axis + 1 :])
-    parts = [walk.canvas.reshape(walk.tensor(node, t), one, f"{walk.name(node)}.row") for t in a["tensors"]]
-    return walk.canvas.node("concat", parts, walk.name(node), axis=axis)
-
-
-def _slice(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    start, stop = a["start"] or 0, 2**63 - 1 if a["end"] is None else a["end"]
-    value = walk.value(a["self"])
-    if isinstance(value, Fill):
-        return Fill(value.value, walk.shape(node))
-    if not isinstance(start, int) or not isinstance(stop, int):
-        if walk.shape(node) == walk.shape(a["self"]):
-            return value
-        raise walk.refuse(node, "a slice with a bound that is no number", code="OC1353")
-    x = walk.tensor(node, a["self"])
-    return walk.canvas.slice(x, walk.name(node), axis=int(a["dim"]), start=start, stop=stop, step=int(a["step"]))
-
-
-def _select(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    value = walk.value(a["self"])
-    if isinstance(value, Fill):
-        return Fill(value.value, walk.shape(node))
-    x = walk.tensor(node, a["self"])
-    return walk.canvas.select(x, walk.name(node), axis=int(a["dim"]), index=int(a["index"]))
-
-
-def _split(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    x, axis = walk.tensor(node, a["self"]), int(a["dim"])
-    sizes = a.get("split_sizes", a.get("split_size"))
-    whole = walk.canvas.shape(x)[axis]
-    if isinstance(sizes, int):
-        sizes = [min(sizes, int(whole) - at) for at in range(0, int(whole), sizes)]
-    ends = [int(e) for e in np.cumsum(cast("Sequence[int]", sizes))]
-    starts = [0, *ends[:-1]]
-    name = walk.name(node)
-    return tuple(walk.canvas.slice(x, name, axis=axis, start=s, stop=e) for s, e in zip(starts, ends, strict=True))
-
-
-def _expand(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    value = walk.value(a["self"])
-    if isinstance(value, Fill):
-        return Fill(value.value, walk.shape(node))
-    if isinstance(value, Wide):
-        return value
-    x = walk.tensor(node, a["self"])
-    return x if walk.canvas.shape(x) == walk.shape(node) else Wide(x)
-
-
-def _full(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    return Fill(float(a["fill_value"]), walk.shape(node))
-
-
-def _filled(value: float) -> Rule:
-    return lambda walk, node, _a: Fill(value, walk.shape(node))
-
-
-def _masked_fill(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    inputs = (walk.tensor(node, a["mask"]), walk.tensor(node, a["value"]), walk.tensor(node, a["self"]))
-    return walk.canvas.node("where", inputs, walk.name(node))
-
-
-def _where(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    inputs = [walk.tensor(node, a["condition"]), walk.operand(node, a["self"]), walk.operand(node, a["other"])]
-    return walk.canvas.node("where", inputs, walk.name(node))
-
-
 def _logical(op: str) -> Rule:
     def rule(walk: Walk, node: fx.Node, a: Arguments) -> Value:
         inputs = [walk.tensor(node, a[key]) for key in ("self", "other") if key in a]
@@ -400,19 +292,11 @@ TABLE: dict[str, Rule] = {
     "adaptive_avg_pool2d.default": _adaptive_pool, "_adaptive_avg_pool2d.default": _adaptive_pool,
     "linear.default": _linear, "addmm.default": _addmm, "mm.default": _matmul, "bmm.default": _matmul,
     "matmul.default": _matmul,
-    "view.default": _reshape, "_unsafe_view.default": _reshape, "reshape.default": _reshape,
-    "unsqueeze.default": _reshape, "squeeze.dim": _reshape, "squeeze.dims": _reshape, "squeeze.default": _reshape,
-    "flatten.using_ints": _reshape,
-    "permute.default": _permute, "transpose.int": _transpose, "t.default": _transpose,
-    "clone.default": _same, "contiguous.default": _same, "alias.default": _same, "detach.default": _same,
-    "lift_fresh_copy.default": _same, "dropout.default": _same, "_to_copy.default": _cast,
     "lstm.input": _lstm, "scaled_dot_product_attention.default": _attention,
     "layer_norm.default": _layer_norm, "native_layer_norm.default": _layer_norm,
     "softmax.int": _softmax, "_softmax.default": _softmax, "embedding.default": _embedding,
-    "mean.dim": _mean, "mean.default": _mean, "cat.default": _cat, "stack.default": _stack_op,
-    "slice.Tensor": _slice, "select.int": _select, "split_with_sizes.default": _split, "split.Tensor": _split,
-    "expand.default": _expand, "full.default": _full, "zeros.default": _filled(0.0), "ones.default": _filled(1.0),
-    "masked_fill.Scalar": _masked_fill, "where.self": _where, "where.ScalarOther": _where, "where.ScalarSelf": _where,
+    "mean.dim": _mean, "mean.default": _mean,
     "logical_not.default": _logical("logical_not"), "bitwise_not.default": _logical("logical_not"),
     "logical_and.default": _logical("logical_and"), "bitwise_and.Tensor": _logical("logical_and"),
+    **ARRANGING,
 }  # fmt: skip
