@@ -4,6 +4,7 @@ In: x [N,H,W,C], w [K,R,S,C/groups] as conv2d has them (not flipped), b [K]; pad
 off the output, output_padding (height, width) is added at its far ends. Out: [N,P,Q,K].
 y[p, q, k] = b[k] + sum of x[h, w, c] w[k, r, s, c] over all h, w, r, s with h stride + r dilation - top = p, and
 likewise for q. P = (H - 1) stride - top - bottom + dilation (R - 1) + output_padding + 1 (torch ConvTranspose2d).
+In integers the accumulators are exact and requantized once per channel; "double" is LiteRT's reference kernel.
 MACs are counted per input cell and tap, the cut-off ones too, as the machine would do them.
 """
 
@@ -11,11 +12,13 @@ from typing import cast
 
 import numpy as np
 
-from onchip.ops.requantizing import apply_activation
+from onchip.numerics import integer_matmul
+from onchip.ops.requantizing import apply_activation, requantize_accumulator
 from onchip.ops.types import (
     Array,
     Attributes,
     Op,
+    Params,
     Refusal,
     Shape,
     Shapes,
@@ -90,6 +93,28 @@ def _reference(attributes: Attributes, x: Array, w: Array, b: Array | None = Non
     return (apply_activation(attributes, y if b is None else y + f32(b)),)
 
 
+def transposed_accumulate(attributes: Attributes, x: Array, w: Array, b: Array | None, zero_point: int) -> Array:
+    """Give the int32 accumulators [N,P,Q,K]: sum (x - zero_point) w + b, exactly."""
+    groups, (k, r, s, per_group) = attributes.integer("groups"), w.shape
+    n = k // groups
+    products = np.empty((r, s, *x.shape[:3], k), np.int32)
+    for g in range(groups):
+        rows = x[..., g * per_group : (g + 1) * per_group].reshape(-1, per_group)
+        taps = w[g * n : (g + 1) * n].transpose(3, 1, 2, 0).reshape(per_group, r * s * n)
+        planes = integer_matmul(rows, taps, zero_point).reshape(*x.shape[:3], r, s, n)
+        products[..., g * n : (g + 1) * n] = planes.transpose(3, 4, 0, 1, 2, 5)
+    acc = scatter_taps(attributes, x, w, products)
+    return acc if b is None else acc + b.astype(np.int32)
+
+
+def _integer(
+    attributes: Attributes, given: Params, made: Params, x: Array, w: Array, b: Array | None = None
+) -> tuple[Array]:
+    px = given[0]
+    acc = transposed_accumulate(attributes, x, w, b, px.zero_point[0] if px else 0)
+    return (requantize_accumulator(attributes, acc, given, made),)
+
+
 def _macs(_attributes: Attributes, inputs: Shapes, _outputs: Shapes) -> int:
     return elements(ranked(inputs[0], 4, "x")[:3]) * elements(inputs[1])
 
@@ -101,6 +126,7 @@ OPS: tuple[Op, ...] = (
         transposed_shape,
         _reference,
         required=2,
+        integer=_integer,
         macs=_macs,
         defaults={
             "stride": (1, 1),
