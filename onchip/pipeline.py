@@ -31,6 +31,7 @@ from onchip.simulator.clock import estimate_cycles, simulate_cycles
 from onchip.simulator.energy import energy
 from onchip.simulator.values import run_values
 
+FLOAT_NAMES = {"fp32": "f32", "fp16": "f16"}  # chip files spell these two as vendors do
 Watch = Callable[[str, Any], None]
 Samples = Sequence[Mapping[str, NDArray[Any]]]
 CHIP_ROUNDING = "chip"  # the value of `rounding` that rewrites a graph to what the chip offers
@@ -77,7 +78,7 @@ def compile_graph(
         made = round_as(made, chip.rounding.modes) if rounding == CHIP_ROUNDING else made
         check_rounding(made, chip)
     else:
-        made = float_dtype(bind_batch(folded), wanted)
+        made = float_dtype(bind_batch(folded), FLOAT_NAMES.get(wanted, wanted))
     watch("graph", made)
     return made
 
