@@ -76,6 +76,9 @@ def read_arrays(path: Path, wanted: Wanted) -> Arrays:
 
 def _load(path: Path, wanted: Wanted) -> Arrays:
     try:
+        with path.open("rb") as file:
+            if not file.read(6).startswith((b"PK", b"\x93NUMPY")):
+                raise BadFile("OC1421", str(path), "is no .npz or .npy file", next="Write it with numpy.savez")
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {next(iter(wanted), ""): loaded}
@@ -88,7 +91,8 @@ def _load(path: Path, wanted: Wanted) -> Arrays:
         raise BadFile("OC1421", str(path), f"cannot be read: {error.strerror or error}") from None
     except Exception as error:
         text = " ".join(str(error).split())[:160] or type(error).__name__
-        raise BadFile("OC1421", str(path), f"cannot be read: {text}", next="Write it with numpy.savez") from None
+        fact = "holds Python objects" if "allow_pickle" in text else f"cannot be read: {text}"
+        raise BadFile("OC1421", str(path), fact, next="Write arrays of numbers with numpy.savez") from None
 
 
 def _check_members(loaded: Any, path: Path, wanted: Wanted) -> None:

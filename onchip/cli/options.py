@@ -52,12 +52,27 @@ class Request:
     dtype: str | None = None
     effort: str = "default"
 
+    def __post_init__(self) -> None:
+        if self.dtype is not None:
+            _check_dtype(self.dtype)
+
     @property
     def words(self) -> str:
         """Return the request as words of a command line."""
         pairs = [("-b", self.batch), ("--seq", self.seq), *(("--shape", text) for text in self.shapes)]
         pairs += [("--dtype", self.dtype), ("--effort", self.effort if self.effort != "default" else None)]
         return " ".join([self.model, *(f"{option} {value}" for option, value in pairs if value is not None)])
+
+
+def _check_dtype(dtype: str) -> None:
+    """Refuse a name that is no dtype of any chip; whether the chip at hand has it is the chip's matter."""
+    from onchip.chip_parts import DTYPES, GRAPH_DTYPES
+
+    known = (*DTYPES, *GRAPH_DTYPES)
+    if dtype not in known:
+        hint = did_you_mean(dtype, known)
+        fact, limit = f"no dtype is named '{dtype[:40]}'", f"There are {', '.join(DTYPES)}"
+        raise UnknownName("OC1008", "--dtype", fact, limit=limit, next=hint)
 
 
 def effort_of(text: str) -> int:
@@ -84,6 +99,7 @@ def load_graph(request: Request, *, weights: str | None = None) -> Graph:
     """Return the network as it is read, its sequence and shapes bound, its batch still open. Raises OnchipError."""
     from onchip import pipeline
 
+    _check_zoo_name(request.model)
     if request.seq is not None and request.model.startswith("@"):
         from onchip.zoo.catalog import build
 
@@ -94,6 +110,17 @@ def load_graph(request: Request, *, weights: str | None = None) -> Graph:
     for text in request.shapes:
         graph = _bind_shape(graph, text)
     return graph
+
+
+def _check_zoo_name(model: str) -> None:
+    """Say what is missing where a network of the zoo is named without its @. Raises UnknownName."""
+    if model.startswith("@") or "." in model or ":" in model or "/" in model:
+        return
+    from onchip.zoo.catalog import ZOO
+
+    if model in ZOO:
+        hint = f"Did you mean '@{model}'?"
+        raise UnknownName("OC1002", model, "networks of the zoo are named with an @", next=hint)
 
 
 def bind(graph: Graph, request: Request) -> Graph:
@@ -110,7 +137,7 @@ def _bind_sequence(graph: Graph, length: int) -> Graph:
     name = next((name for name in SEQUENCES if name in graph.symbols), None)
     if name is None:
         fact = f"--seq {length}: no dimension of this network is named {', '.join(SEQUENCES)}"
-        raise UsageError("OC1008", graph.name, fact, limit=_inputs(graph), next="Use --shape INPUT=...")
+        raise UsageError("OC1008", graph.name, fact, limit=_inputs(graph), next="Use --shape")
     return graph.bind(**{name: length})
 
 
@@ -124,7 +151,8 @@ def _bind_shape(graph: Graph, text: str) -> Graph:
     sizes = re.split("[x,]", value.strip("[]"))
     if len(sizes) != len(shape) or not all(re.fullmatch("[0-9]{1,7}", s) and 1 <= int(s) <= LARGEST for s in sizes):
         fact = f"'{text[:80]}' is no shape of {len(shape)} dimensions"
-        raise UsageError("OC1008", "--shape", fact, limit=_inputs(graph), next=f"Write --shape {name}=1x3x224x224")
+        example = "x".join(str(d if isinstance(d, int) else 1) for d in shape)
+        raise UsageError("OC1008", "--shape", fact, limit=_inputs(graph), next=f"Write --shape {name}={example}")
     bound: dict[str, int] = {}
     for want, size in zip(shape, map(int, sizes), strict=True):
         if bound.setdefault(want, size) != size if isinstance(want, str) else want != size:
