@@ -232,9 +232,22 @@ def _divide_away(total: Array, count: Array | int) -> Array:
 def _avg_pool_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
     if given[0] != made[0]:
         raise Refusal("OC1319", "pooling needs equal quantization of input and output")
+    if x.dtype == np.int16 or attributes.text("ties") == "up":
+        return (_avg_pool_like(attributes, x),)
     zero = given[0].zero_point[0] if given[0] and attributes.flag("count_include_pad") else 0
     total, counts = _pool_sum(attributes, x.astype(np.int32) - zero)
     return (clamp(_divide_away(total, counts) + zero, -128, 127).astype(np.int8),)
+
+
+def _avg_pool_like(attributes: Attributes, x: Array) -> Array:
+    """Average int16, or int8 that was uint8: `ties` up adds half a count to sums of values from 0 on."""
+    base = 128 if attributes.text("ties") == "up" else 0
+    if attributes.flag("count_include_pad") and any(attributes.integers("padding")):
+        raise Refusal("OC1319", "this average cannot count its padding")
+    view, counts = _pool_sum(attributes, x.astype(np.int32))
+    total = view + base * counts
+    y = (total + counts // 2) // counts - base if base else _divide_away(total, counts)
+    return y.astype(x.dtype)
 
 
 def _global_shape(_attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
@@ -283,7 +296,7 @@ OPS: tuple[Op, ...] = (
         _pool_shape,
         _avg_pool,
         needs=("kernel",),
-        defaults={**_POOL, "count_include_pad": True},
+        defaults={**_POOL, "count_include_pad": True, "ties": "away"},
         integer=_avg_pool_integer,
         vector_ops=_pool_ops,
     ),

@@ -5,7 +5,8 @@ In: one or more tensors. Out: one tensor.
 Promises: reshape, transpose, concat, slice, gather and identity copy bits, so in integers their inputs and output
 share one quantization.
 A reshape target has one -1 at most; 0 keeps the dimension at the same place; a symbol stays where it is named.
-quantize rounds half to even (ONNX QuantizeLinear); requantize multiplies once by the ratio of the scales.
+quantize rounds half to even (ONNX QuantizeLinear), or with `ties` away from zero (LiteRT); requantize multiplies once by the ratio of the scales.
+int8 mean requantizes the exact sum; with `multiplier` truncated it divides the multiplier instead, as LiteRT does.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import cast
 
 import numpy as np
 
+from onchip.numerics import quantize_multiplier, requantize
 from onchip.ops.requantizing import activate
 from onchip.ops.types import (
     Array,
@@ -21,6 +23,7 @@ from onchip.ops.types import (
     Dimension,
     Op,
     Params,
+    Quantization,
     Refusal,
     Shape,
     Shapes,
@@ -187,7 +190,17 @@ def _mean_integer(attributes: Attributes, given: Params, made: Params, x: Array)
     axes = _mean_axes(attributes, x.ndim)
     count = prod(x.shape[a] for a in axes)
     total = x.astype(np.int64).sum(axis=axes, keepdims=attributes.flag("keepdims"))
+    if attributes.text("multiplier") == "truncated":
+        return (_mean_truncated(np.asarray(total - px.zero_point[0] * count), count, px, py),)
     return (activate(attributes, np.asarray(total - px.zero_point[0] * count), px.scale[0] / count, py),)
+
+
+def _mean_truncated(acc: Array, count: int, px: Quantization, py: Quantization) -> Array:
+    """Divide the multiplier by the count, dropping the remainder, then requantize (LiteRT QuantizedMeanOrSum)."""
+    q, e = quantize_multiplier(px.scale[0] / py.scale[0])
+    shift = min(count.bit_length() - 1, 32, 31 + e)
+    y = requantize(acc, (q << shift) // count, e - shift, "double") + py.zero_point[0]
+    return np.clip(y, -128, 127).astype(np.int8)
 
 
 def _quantize_dtypes(attributes: Attributes, _dtypes: Sequence[str | None]) -> tuple[str, ...]:
@@ -204,7 +217,7 @@ def _by_params(values: tuple[float, ...] | tuple[int, ...], axis: int | None, ra
     return array if axis is None else array.reshape(-1, *(1,) * (rank - 1 - axis % rank))
 
 
-def _quantize(_attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+def _quantize(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
     p = made[0]
     if p is None:
         raise Refusal("OC1322", "the output has no quantization")
@@ -212,7 +225,16 @@ def _quantize(_attributes: Attributes, given: Params, made: Params, x: Array) ->
         raise Refusal("OC1322", "quantize takes floats")
     scale = _by_params(p.scale, p.axis, x.ndim).astype(np.float32)
     zero = _by_params(p.zero_point, p.axis, x.ndim)
-    return (np.clip(np.rint(x / scale) + zero, -128, 127).astype(np.int8),)
+    real = x / scale
+    is_away = attributes.text("ties") == "away"
+    steps = np.copysign(np.floor(np.abs(real) + np.float32(0.5)), real) if is_away else np.rint(real)
+    bits = _bits(attributes)
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    return (np.clip(steps.astype(np.float64) + zero, low, high).astype(np.int8 if bits == 8 else np.int16),)
+
+
+def _bits(attributes: Attributes) -> int:
+    return 16 if attributes.text("dtype") == "i16" else 8
 
 
 def _dequantize(_attributes: Attributes, given: Params, _made: Params, x: Array) -> tuple[Array]:
@@ -228,7 +250,8 @@ def _requantize(attributes: Attributes, given: Params, made: Params, x: Array) -
     px, py = given[0], made[0]
     if px is None or py is None:
         raise Refusal("OC1322", "input or output has no quantization")
-    return (activate(attributes, x.astype(np.int64) - px.zero_point[0], px.scale[0], py),)
+    acc = x.astype(np.int64) - px.zero_point[0]
+    return (activate(attributes, acc, px.scale[0], py, bits=_bits(attributes)),)
 
 
 def _only_integer(_attributes: Attributes, *_arrays: Array) -> tuple[Array]:
@@ -282,11 +305,19 @@ OPS: tuple[Op, ...] = (
         _mean_shape,
         _mean,
         needs=("axes",),
-        defaults={"keepdims": False},
+        defaults={"keepdims": False, "multiplier": "exact"},
         integer=_mean_integer,
         vector_ops=lambda _a, inputs, _o: elements(inputs[0]),
     ),
-    Op("quantize", ("x",), _one, _only_integer, integer=_quantize, dtypes=_quantize_dtypes, defaults={"dtype": "i8"}),
+    Op(
+        "quantize",
+        ("x",),
+        _one,
+        _only_integer,
+        integer=_quantize,
+        dtypes=_quantize_dtypes,
+        defaults={"dtype": "i8", "ties": "even"},
+    ),
     Op("dequantize", ("x",), _one, _only_integer, integer=_dequantize, dtypes=_float_dtypes),
     Op(
         "requantize",

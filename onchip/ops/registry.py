@@ -14,6 +14,7 @@ from onchip.ops import (
     indexing,
     layout,
     logical,
+    lookup,
     matmul,
     norm,
     normalize,
@@ -21,6 +22,8 @@ from onchip.ops import (
     reduce,
     rnn,
     rotary,
+    squared,
+    svdf,
     transposed,
     unary,
 )
@@ -46,6 +49,9 @@ OPS: dict[str, Op] = {
         *indexing.OPS,
         *gru.OPS,
         *rotary.OPS,
+        *lookup.OPS,
+        *squared.OPS,
+        *svdf.OPS,
     )
 }
 
