@@ -126,7 +126,8 @@ def _clip_integer(attributes: Attributes, given: Params, made: Params, x: Array)
     if px != py:
         raise Refusal("OC1319", "clip needs equal quantization of input and output")
     low, high = (attributes.number(k) / px.scale[0] + px.zero_point[0] for k in ("low", "high"))
-    return (np.clip(x, round(max(low, -128)), round(min(high, 127))).astype(np.int8),)
+    limits = np.iinfo(x.dtype)
+    return (np.clip(x, round(max(low, limits.min)), round(min(high, limits.max))),)
 
 
 def erf32(x: Array) -> NDArray[np.float32]:

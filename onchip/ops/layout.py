@@ -5,7 +5,8 @@ In: one or more tensors. Out: one tensor.
 Promises: reshape, transpose, concat, slice, gather and identity copy bits, so in integers their inputs and output
 share one quantization.
 A reshape target has one -1 at most; 0 keeps the dimension at the same place; a symbol stays where it is named.
-quantize rounds half to even (ONNX QuantizeLinear), or with `ties` away from zero (LiteRT); requantize multiplies once by the ratio of the scales.
+quantize rounds half to even (ONNX QuantizeLinear), or with `ties` away from zero (LiteRT).
+requantize multiplies once by the ratio of the scales; `multiplier` f32 takes that in float32, as LiteRT's RELU.
 int8 mean requantizes the exact sum; with `multiplier` truncated it divides the multiplier instead, as LiteRT does.
 """
 
@@ -16,7 +17,7 @@ from typing import cast
 import numpy as np
 
 from onchip.numerics import quantize_multiplier, requantize
-from onchip.ops.requantizing import activate
+from onchip.ops.requantizing import activate, rounding_of
 from onchip.ops.types import (
     Array,
     Attributes,
@@ -251,6 +252,11 @@ def _requantize(attributes: Attributes, given: Params, made: Params, x: Array) -
     if px is None or py is None:
         raise Refusal("OC1322", "input or output has no quantization")
     acc = x.astype(np.int64) - px.zero_point[0]
+    if attributes.text("multiplier") == "f32":
+        q, e = quantize_multiplier(float(np.float32(px.scale[0]) / np.float32(py.scale[0])))
+        y = requantize(acc, q, e, "double" if rounding_of(attributes) == "double" else "single") + py.zero_point[0]
+        top = (1 << (_bits(attributes) - 1)) - 1
+        return (np.clip(y, -top - 1, top).astype(np.int8 if top == 127 else np.int16),)
     return (activate(attributes, acc, px.scale[0], py, bits=_bits(attributes)),)
 
 
@@ -326,6 +332,6 @@ OPS: tuple[Op, ...] = (
         _only_integer,
         integer=_requantize,
         dtypes=_quantize_dtypes,
-        defaults={"dtype": "i8"},
+        defaults={"dtype": "i8", "multiplier": "exact"},
     ),
 )

@@ -2,10 +2,10 @@
 
 In: x[B,I], w_feature[F,I], w_time[F,M], b[F/rank] or absent, state[B,F*M] (absent: zeros), oldest value first.
 Out: y[B,F/rank], the next state[B,F*M].
-y[b, u] = b[u] + sum over the `rank` filters f of unit u, and over m, of w_time[f, m] state'[b, f, m], where state' is the
-state moved on by one, with w_feature x as its newest value.
-Integers (LiteRT): x, w_feature, y int8; state and w_time int16, symmetric; both sums int32, requantized (features to the
-state's scale).
+y[b, u] = b[u] + sum over the `rank` filters f of unit u, and over m, of w_time[f, m] state'[b, f, m], where state'
+is the state moved on by one, with w_feature x as its newest value.
+Integers (LiteRT): x, w_feature, y int8; state and w_time int16, symmetric; both sums int32, requantized (features to
+the state's scale).
 Source: Nakkiran 2015, "Compressing deep neural networks using a rank-constrained topology"; LiteRT svdf.h.
 """
 
