@@ -7,9 +7,11 @@ onchip.evaluate and the primitives of onchip.numerics for the same results, on r
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 import onchip as oc
 from onchip import numerics
 from onchip.ir.graph import Graph, Node, Tensor
+from onchip.ops.registry import OPS
 from onchip.ops.types import AttributeValue, Quantization
 
 Row = Sequence[int]
@@ -70,6 +73,9 @@ def multiplier(real: float) -> Pair:
 def requantize(a: int, q: int, e: int, mode: str) -> int:
     if mode == "single":
         return (a * q + 2 ** (30 - e)) >> (31 - e)
+    if mode == "reduced":
+        s = (q + 2**15) >> 16 if q < 0x7FFF0000 else 0x7FFF
+        return (a * s + 2 ** (14 - e)) >> (15 - e)
     return rshr(mulh32(wrap32(a << max(e, 0)), q), max(-e, 0))
 
 
@@ -97,6 +103,29 @@ def add(a: int, b: int, qa: Q, qb: Q, qy: Q, mode: str, sign: int = 1) -> int:
 def mul(a: int, b: int, qa: Q, qb: Q, qy: Q, mode: str) -> int:
     real = qa.scale * qb.scale / qy.scale
     return clamp(requantize((a - qa.zero) * (b - qb.zero), *multiplier(real), mode) + qy.zero, -128, 127)
+
+
+def squared_difference(a: int, b: int, qa: Q, qb: Q, qy: Q, mode: str) -> int:
+    t = 2 * max(qa.scale, qb.scale)
+    d = requantize((a - qa.zero) << 7, *multiplier(qa.scale / t), mode)
+    d -= requantize((b - qb.zero) << 7, *multiplier(qb.scale / t), mode)
+    return clamp(requantize(d * d, *multiplier(t * t / (2**14 * qy.scale)), mode) + qy.zero, -128, 127)
+
+
+def prelu(x: int, slope: int, qx: Q, qs: Q, qy: Q) -> int:
+    v = x - qx.zero
+    if v >= 0:
+        y = requantize(v, *multiplier(qx.scale / qy.scale), "single")
+    else:
+        y = requantize(v * (slope - qs.zero), *multiplier(qx.scale * qs.scale / qy.scale), "single")
+    return clamp(y + qy.zero, -128, 127)
+
+
+def mean_truncated(row: Row, qx: Q, qy: Q) -> int:
+    q, e = multiplier(qx.scale / qy.scale)
+    s = min(len(row).bit_length() - 1, 32, 31 + e)
+    acc = sum(x - qx.zero for x in row)
+    return clamp(requantize(acc, q * 2**s // len(row), e - s, "double") + qy.zero, -128, 127)
 
 
 def away(total: int, n: int) -> int:
@@ -229,6 +258,25 @@ def layer_norm(row: Row, gamma: Sequence[float], beta: Sequence[float], eps: flo
     return out
 
 
+def svdf(x: Row, w: list[Row], wt: list[Row], b: Row, state: list[Row], rank: int, scales: Sequence[float], qx: Q, qy: Q
+) -> tuple[list[int], list[list[int]]]:  # fmt: skip
+    """One step; scales of w_feature, w_time, state."""
+    sw, st, ss = scales
+    moved: list[list[int]] = []
+    for f, weights in enumerate(w):
+        acc = sum((v - qx.zero) * u for v, u in zip(x, weights, strict=True))
+        newest = sat(requantize(acc, *multiplier(qx.scale * sw / ss), "single"), 16)
+        moved.append([*state[f][1:], newest])
+    out: list[int] = []
+    for u in range(len(w) // rank):
+        parts = [
+            wrap32(sum(a * c for a, c in zip(wt[f], moved[f], strict=True))) for f in range(u * rank, (u + 1) * rank)
+        ]
+        acc = wrap32(sum(parts) + b[u])
+        out.append(clamp(requantize(acc, *multiplier(ss * st / qy.scale), "single") + qy.zero, -128, 127))
+    return out, moved
+
+
 @dataclass(frozen=True, slots=True)
 class Lstm:
     """One layer: weights and biases per gate channel, scales, zero points, and n of the cell's scale."""
@@ -326,7 +374,7 @@ def evaluated(
     **attributes: AttributeValue,
 ) -> tuple[Array, ...]:
     """Return the outputs of one integer node by onchip.evaluate."""
-    dtypes = {"int8": "i8", "int16": "i16", "int32": "i32", "float32": "f32", "bool": "bool"}
+    dtypes = {"int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64", "float32": "f32", "bool": "bool"}
     tensors = [Tensor(g.name, g.value.shape, dtypes[g.value.dtype.name], g.q) for g in given]
     outputs = [Tensor(f"out{i}", shape, dtype, q) for i, (shape, dtype, q) in enumerate(made)]
     names = tuple(t.name for t in tensors), tuple(t.name for t in outputs)
@@ -399,6 +447,83 @@ def test_add_sub_mul(op: str, mode: str, scales: tuple[float, float, float]) -> 
     (found,) = evaluated(op, given, [(a.shape, "i8", per_tensor(qy))], rounding=mode)
     ours = mul if op == "mul" else partial(add, sign=-1 if op == "sub" else 1)
     assert [ours(x, y, qa, qb, qy, mode) for x, y in zip(a.tolist(), b.tolist(), strict=True)] == found.tolist()
+
+
+@pytest.mark.parametrize("mode", ["single", "double"])
+def test_squared_difference(mode: str) -> None:
+    qa, qb, qy = Q(0.02, -128), Q(0.3, 17), Q(1.1, -90)
+    a, b = PAIRS
+    given = (Given("a", a, per_tensor(qa)), Given("b", b, per_tensor(qb)))
+    (found,) = evaluated("squared_difference", given, [(a.shape, "i8", per_tensor(qy))], rounding=mode)
+    pairs = zip(a.tolist(), b.tolist(), strict=True)
+    assert [squared_difference(x, y, qa, qb, qy, mode) for x, y in pairs] == found.tolist()
+
+
+def test_prelu() -> None:
+    qx, qs, qy = Q(0.05, -11), Q(0.004, 3), Q(0.04, 8)
+    x, slope = np.repeat(np.arange(-128, 128), 3).reshape(256, 3).astype(np.int8), int8([-100, 40, 127])
+    given = (Given("x", x, per_tensor(qx)), Given("slope", slope, per_tensor(qs)))
+    (found,) = evaluated("prelu", given, [(x.shape, "i8", per_tensor(qy))], rounding="single")
+    want = [[prelu(v, s, qx, qs, qy) for v, s in zip(row, slope.tolist(), strict=True)] for row in x.tolist()]
+    assert want == found.tolist()
+
+
+def test_int16() -> None:
+    random = np.random.default_rng(6)
+    qx, sw, qy = Q(2.0**-11, 0), 0.003, Q(2.0**-9, 0)
+    x = random.integers(-32768, 32768, (6, 40)).astype(np.int16)
+    x[0] = 32767
+    w, b = random.integers(-127, 128, (5, 40)).astype(np.int8), random.integers(-(10**6), 10**6, 5)
+    given = (
+        Given("x", x, per_tensor(qx)), Given("w", w, Quantization((sw,) * 5, (0,) * 5, 0)),
+        Given("b", b.astype(np.int64)),
+    )  # fmt: skip
+    (found,) = evaluated("linear", given, [((6, 5), "i16", per_tensor(qy))], rounding="reduced")
+    real = multiplier(qx.scale * sw / qy.scale)
+    sums = x.astype(int) @ w.T.astype(int) + b
+    assert [[sat(requantize(int(a), *real, "reduced"), 16) for a in row] for row in sums] == found.tolist()
+
+
+def test_mean_truncated_as_litert() -> None:
+    x = hard_rows(np.random.default_rng(8), 45)
+    qx, qy = Q(0.05, -20), Q(0.031, 4)
+    made = [((x.shape[0],), "i8", per_tensor(qy))]
+    (found,) = evaluated("mean", [Given("x", x, per_tensor(qx))], made, axes=(1,), multiplier="truncated")
+    assert [mean_truncated(row, qx, qy) for row in x.tolist()] == found.tolist()
+
+
+def test_weight_zero_points() -> None:
+    random = np.random.default_rng(9)
+    x, w = (random.integers(-128, 128, (4, 12)).astype(np.int8) for _ in range(2))
+    qx, qy = Q(0.02, 9), Q(0.4, -3)
+    given = (Given("x", x, per_tensor(qx)), Given("w", w, Quantization((0.01,) * 4, (3, -7, 0, 100), 0)))
+    (found,) = evaluated("linear", given, [((4, 4), "i8", per_tensor(qy))], rounding="single")
+    sums = (x.astype(int) - 9) @ (w.astype(int) - np.array([[3], [-7], [0], [100]])).T
+    real = multiplier(0.02 * 0.01 / 0.4)
+    assert [[clamp(requantize(int(a), *real, "single") - 3, -128, 127) for a in row] for row in sums] == found.tolist()
+
+
+def test_svdf() -> None:
+    random = np.random.default_rng(10)
+    x, w = random.integers(-128, 128, (1, 7)).astype(np.int8), random.integers(-127, 128, (6, 7)).astype(np.int8)
+    wt, state = (random.integers(-3000, 3000, (6, 5)).astype(np.int16) for _ in range(2))
+    b = random.integers(-9000, 9000, 3).astype(np.int32)
+    qx, qy, (sw, st, ss) = Q(0.02, 11), Q(0.05, -7), (0.004, 2.0**-13, 2.0**-12)
+    given = (
+        Given("x", x, per_tensor(qx)), Given("w", w, Quantization((sw,), (0,))),
+        Given("t", wt, Quantization((st,), (0,))), Given("b", b),
+        Given("s", state.reshape(1, 30), Quantization((ss,), (0,))),
+    )  # fmt: skip
+    made = [((1, 3), "i8", per_tensor(qy)), ((1, 30), "i16", Quantization((ss,), (0,)))]
+    y, moved = evaluated("svdf", given, made, rank=2, rounding="single")
+    want = svdf(x[0].tolist(), w.tolist(), wt.tolist(), b.tolist(), state.tolist(), 2, (sw, st, ss), qx, qy)
+    assert (y[0].tolist(), moved.reshape(6, 5).tolist()) == want
+
+
+def test_the_page_names_every_op_with_an_integer_meaning() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "arithmetic.md").read_text(encoding="utf-8")
+    missing = [name for name, op in OPS.items() if op.integer is not None and not re.search(rf"\b{name}\b", page)]
+    assert not missing
 
 
 @pytest.mark.parametrize("counts_padding", [False, True])
