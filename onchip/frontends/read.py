@@ -1,6 +1,6 @@
 """The door of the front ends: whatever names a model becomes a Graph.
 
-In:       a path that ends in .onnx, a torch module with example inputs, `package.module:factory`, or a Graph.
+In:       a path that ends in .onnx or .tflite, a torch module with example inputs, `package.module:factory`, or a Graph.
 Out:      a Graph, not folded.
 Promises: torch and onnx are imported when they are needed. Pickles are not read (loading one can run any code).
           A factory takes no arguments and gives a module, a pair (module, example), an ONNX model, or a Graph.
@@ -44,6 +44,10 @@ def read(
         from onchip.frontends.onnx import read_onnx
 
         return read_onnx(text, batch=batch)
+    if Path(text).suffix.lower() == ".tflite":
+        from onchip.frontends.tflite import read_tflite
+
+        return read_tflite(text, batch=batch)
     if ":" in text and not Path(text).exists():
         made, own = _call(text)
         return _read_object(made, own if example is None else example, name=name or _last(text), is_dynamic=is_dynamic)
@@ -52,7 +56,7 @@ def read(
             "OC1254", text, "pickled models are not read, because loading one can run any code",
             next="Export it: torch.onnx.export(model, example, 'model.onnx', dynamo=True)",
         )  # fmt: skip
-    raise BadFile("OC1254", text, "this is no model", limit="A model is FILE.onnx, @name or package.module:factory")
+    raise BadFile("OC1254", text, "this is no model", limit="A model is FILE.onnx, FILE.tflite, @name or package.module:factory")
 
 
 def _last(text: str) -> str:
