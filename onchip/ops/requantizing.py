@@ -2,7 +2,8 @@
 
 In: int32 accumulators, the quantization of inputs and output, and the node's `rounding` and `activation`. Out: int8.
 Promises: `single`, `double` and `fp32` as in docs/arithmetic.md, section Requantization; ReLU and ReLU6 are clamps
-of the integer. `reduced` is LiteRT's way from 64-bit accumulators: a multiplier of 16 bits, rounded once.
+of the integer. `reduced` is LiteRT's way from 64-bit accumulators: a multiplier of 16 bits, rounded once. `real` is the
+product in float64, halves away from zero; it differs from `single` in halves below zero, and in 1 of 10^7 others.
 int16 activations give int16 (`bits=16`).
 An output without quantization keeps its int32 accumulators.
 """
@@ -30,8 +31,8 @@ def output_limits(activation: str, made: Quantization, bits: int = 8) -> tuple[i
 def rounding_of(attributes: Attributes) -> str:
     """Read the rounding mode of a node; the default is "single"."""
     mode = attributes.text("rounding") if "rounding" in attributes else "single"
-    if mode not in ("single", "double", "fp32", "reduced"):
-        raise Refusal("OC1320", f"rounding '{mode}' is none of single, double, fp32, reduced")
+    if mode not in ("single", "double", "fp32", "reduced", "real"):
+        raise Refusal("OC1320", f"rounding '{mode}' is none of single, double, fp32, reduced, real")
     return mode
 
 
@@ -60,10 +61,18 @@ def scale_down(
     mode = rounding_of(attributes)
     if mode == "fp32":
         return requantize_f32(acc, f32_multipliers(given, made))
+    if mode == "real":
+        return requantize_real(acc, real_multipliers(given, made))
     q, e = quantize_multipliers(real_multipliers(given, made))
     if mode == "reduced":
         return requantize_reduced(acc, q, e)
     return requantize(acc, q, e, "double" if mode == "double" else "single")
+
+
+def requantize_real(acc: Array, multiplier: NDArray[np.float64]) -> Integers:
+    """Multiply by the ratio of the scales in float64 and round halves away from zero (LiteRT FULLY_CONNECTED)."""
+    real = acc.astype(np.float64) * multiplier
+    return np.trunc(real + np.copysign(0.5, real)).astype(np.int64)
 
 
 def requantize_reduced(acc: Array, q: Integers, e: Integers) -> Integers:
