@@ -26,7 +26,10 @@ def scale_of(rng, dtype, low=0.01, high=0.1):
     if dtype == "float32":
         return None, 0
     zero = 0 if dtype == "int16" else int(rng.integers(LIMITS[dtype][0], LIMITS[dtype][1] + 1))
-    return f32(rng.uniform(low, high) / (256 if dtype == "int16" else 1)), zero
+    scale = rng.uniform(low, high) / (256 if dtype == "int16" else 1)
+    if rng.random() < 0.3:  # powers of two: many results lie half way between integers
+        scale = 2.0 ** np.round(np.log2(scale))
+    return f32(scale), zero
 
 
 def one(builtin, dtype, shapes, out_shape, opts=None, *, rng, version=2, same=False, out=None, consts=(), atol=0.0):
@@ -67,7 +70,7 @@ def convolution(rng, dtype, *, kind="CONV_2D", activation="none", stride=(1, 1),
         kernels = w.constant("w", values(rng, "uint8", *kernel), scale=scale, zero=int(rng.integers(60, 190)))
         b = w.constant("b", rng.integers(-9999, 9999, k).astype(np.int32), scale=x_scale * scale)
     else:
-        scales = [f32(v) for v in rng.uniform(0.005, 0.05, k)]
+        scales = [f32(v) for v in (*rng.uniform(0.005, 0.05, k - 1), 1 / 64)]
         axis = 3 if is_depthwise else 0
         kernels = w.constant("w", rng.integers(-127, 128, kernel).astype(np.int8), scale=scales, axis=axis)
         numbers = rng.integers(-9999, 9999, k).astype(np.int64 if dtype == "int16" else np.int32)
@@ -81,7 +84,13 @@ def convolution(rng, dtype, *, kind="CONV_2D", activation="none", stride=(1, 1),
         "dilationWFactor": dilation[1], "fusedActivationFunction": ACTIVATIONS[activation],
     }  # fmt: skip
     more = {"depthMultiplier": m} if is_depthwise else {}
-    w.op(kind, [x, kernels, b if bias else -1], [y], options(kind_of(kind), **fields, **more), version=3)
+    w.op(
+        kind,
+        [x, kernels, *([b] if bias or not is_depthwise else [])],
+        [y],
+        options(kind_of(kind), **fields, **more),
+        version=3,
+    )
     w.io([x], [y])
     return compare(w.bytes(), [{"x": values(rng, dtype, 2, h, wd, c)}], atol=1e-4)
 
@@ -119,6 +128,7 @@ def test_fully_connected(dtype, is_per_channel):
             bias = w.constant("b", rng.normal(size=n_out).astype(np.float32))
         else:
             scale = [f32(v) for v in rng.uniform(0.002, 0.02, n_out if is_per_channel else 1)]
+            scale[0] = 1 / 128 if activation == "none" else scale[0]
             data = rng.integers(-127, 128, (n_out, n_in)).astype(np.int8)
             if dtype == "uint8":
                 kernel = w.constant("w", values(rng, "uint8", n_out, n_in), scale=scale[0], zero=117)

@@ -1,7 +1,7 @@
 """Convolutions, pools and matrix products.
 
 In:       an operator.
-Out:      its node, with LiteRT's rounding: `double` for convolutions of int8, `single` for FULLY_CONNECTED, `reduced`
+Out:      its node, with LiteRT's rounding: `double` for convolutions of int8, `real` for FULLY_CONNECTED, `reduced`
           for convolutions of int16 (16x8), as measured against the reference kernels.
 Promises: SAME padding is what the reference computes (more at the far end); a PAD before it is taken over.
           Float activations by integer weights ("dynamic range") are refused: the reference quantizes them at run time.
@@ -236,7 +236,7 @@ def _linear(call: Call) -> list[Value]:
     if not isinstance(call.value(1), Known):
         return [_linear_by_activations(call, x)]
     w, n = weights_of(call, 1, None, 0)
-    rounding = _rounding(call, "single", "single")
+    rounding = _rounding(call, "real", "real")
     return [call.activated("linear", (x, w, bias_of(call, 2, n)), call.activation(0), **rounding)]
 
 
@@ -245,7 +245,7 @@ def _linear_by_activations(call: Call, x: str) -> str:
     if call.has(2) or call.activation(0) != "none":
         raise call.refuse("computed weights with a bias or an activation")
     call.only(call.dtype(), place=1)
-    return call.write("matmul", (x, call.tensor(1)), transpose_b=True, **_rounding(call, "single", "single"))
+    return call.write("matmul", (x, call.tensor(1)), transpose_b=True, **_rounding(call, "real", "real"))
 
 
 def _batch_matmul(call: Call) -> list[Value]:
