@@ -20,7 +20,7 @@ with warnings.catch_warnings():
 
 schema: Any = schema_py_generated  # its annotations promise lists where arrays are meant as well
 
-TYPES = {"int8": 9, "int16": 7, "int32": 2, "float32": 0, "bool": 6}
+TYPES = {"int8": 9, "uint8": 3, "int16": 7, "int32": 2, "float32": 0, "bool": 6}
 
 
 @dataclass
