@@ -1,7 +1,7 @@
 """Ops that repeat, pick and place: broadcast_to, tile, gather_elements, gather_nd, scatter_*, one_hot, trilu.
 
 In: data, and for most ids (any integer dtype; negative ones count from the end). Out: one tensor.
-Promises: bits are copied, so in integers data, updates and output share one quantization.
+Promises: bits are copied, so in integers data, updates and output share one quantization; add and mul are refused.
 broadcast_to broadcasts x with `shape` both ways (ONNX Expand); tile repeats whole axes.
 gather_elements: y[i][j] = x[ids[i][j]][j] along `axis` 0; scatter_elements writes the same way.
 gather_nd: the last dimension of ids indexes the first ones of x; scatter_nd writes there.
@@ -10,19 +10,21 @@ one_hot: `depth` values along a new `axis`, `on` where the id is, else `off`; id
 trilu keeps the triangle of the last two axes above (`upper`) or below diagonal `k`, zeros elsewhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onchip.ops.compare import cast_array
+from onchip.ops.copying import copied, integer_of, same_quantization
 from onchip.ops.picture import one_of
 from onchip.ops.types import (
     Array,
     Attributes,
     Dimension,
     Op,
+    Params,
     Refusal,
     Shape,
     Shapes,
@@ -191,17 +193,53 @@ def _trilu(attributes: Attributes, x: Array) -> tuple[Array]:
     return (triangle(attributes, x, 0),)
 
 
+def _one_hot_integer(attributes: Attributes, _given: Params, made: Params, ids: Array) -> tuple[Array]:
+    on, off = (integer_of(attributes.number(k), made[0]) for k in ("on", "off"))
+    values = {"on": on, "off": off, "dtype": attributes.text("dtype")}
+    return _one_hot(Attributes({**values, **{k: attributes.integer(k) for k in ("depth", "axis")}}), ids)
+
+
+def _trilu_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+    same_quantization(given, made)
+    return (triangle(attributes, x, integer_of(0.0, given[0])),)
+
+
+def _scattered(reference: Callable[..., tuple[Array]]) -> Callable[..., tuple[Array]]:
+    def integer(attributes: Attributes, given: Params, made: Params, *arrays: Array) -> tuple[Array]:
+        same_quantization(given, made, (0, 2))
+        if made[0] is not None and attributes.text("reduction") in ("add", "mul"):
+            raise Refusal("OC1335", f"reduction '{attributes.text('reduction')}' has no integer meaning")
+        return reference(attributes, *arrays)
+
+    return integer
+
+
 OPS: tuple[Op, ...] = (
-    Op("broadcast_to", ("x",), _broadcast_shape, _broadcast_to, needs=("shape",)),
-    Op("tile", ("x",), _tile_shape, _tile, needs=("repeats",)),
-    Op("gather_elements", ("x", "ids"), _elements_shape, _gather_elements, needs=("axis",)),
-    Op("gather_nd", ("x", "ids"), _nd_shape, _gather_nd),
-    Op("scatter_nd", ("x", "ids", "updates"), _scatter_nd_shape, _scatter_nd, defaults={"reduction": "none"}),
+    Op("broadcast_to", ("x",), _broadcast_shape, _broadcast_to, needs=("shape",), integer=copied(_broadcast_to)),
+    Op("tile", ("x",), _tile_shape, _tile, needs=("repeats",), integer=copied(_tile)),
+    Op(
+        "gather_elements",
+        ("x", "ids"),
+        _elements_shape,
+        _gather_elements,
+        needs=("axis",),
+        integer=copied(_gather_elements),
+    ),
+    Op("gather_nd", ("x", "ids"), _nd_shape, _gather_nd, integer=copied(_gather_nd)),
+    Op(
+        "scatter_nd",
+        ("x", "ids", "updates"),
+        _scatter_nd_shape,
+        _scatter_nd,
+        defaults={"reduction": "none"},
+        integer=_scattered(_scatter_nd),
+    ),
     Op(
         "scatter_elements",
         ("x", "ids", "updates"),
         _scatter_elements_shape,
         _scatter_elements,
+        integer=_scattered(_scatter_elements),
         needs=("axis",),
         defaults={"reduction": "none"},
     ),
@@ -210,9 +248,10 @@ OPS: tuple[Op, ...] = (
         ("ids",),
         _one_hot_shape,
         _one_hot,
+        integer=_one_hot_integer,
         needs=("depth",),
         defaults={"axis": -1, "on": 1.0, "off": 0.0, "dtype": "f32"},
         dtypes=_named_dtype,
     ),
-    Op("trilu", ("x",), _trilu_shape, _trilu, defaults={"k": 0, "upper": True}),
+    Op("trilu", ("x",), _trilu_shape, _trilu, defaults={"k": 0, "upper": True}, integer=_trilu_integer),
 )

@@ -10,19 +10,24 @@ align_corners i (in - 1) / (out - 1). `nearest` rounds it: floor, ceil, round_pr
 Cells outside are those of the border (ONNX Resize; torch interpolate).
 depth_to_space: channel (i block + j) C' + c goes to cell (i, j) with mode DCR (ONNX, LiteRT), channel
 c block^2 + i block + j with mode CRD (torch pixel_shuffle); space_to_depth is the way back.
+In integers all of them keep scale and zero point; see interpolate.py for resize.
 """
 
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onchip.ops.copying import copied, integer_of, same_quantization
+from onchip.ops.interpolate import nearest_litert, resize_bilinear_litert, resize_integer
+from onchip.ops.requantizing import rounding_of
 from onchip.ops.types import (
     Array,
     Attributes,
     AttributeValue,
     Dimension,
     Op,
+    Params,
     Refusal,
     Shape,
     Shapes,
@@ -95,20 +100,19 @@ def _resize_shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:
 
 
 def coordinates(attributes: Attributes, size: int, i: int) -> NDArray[np.float64]:
-    """Give the source coordinate of each output row (i = 0) or column (i = 1)."""
+    """Give the source coordinate of each output row (i = 0) or column (i = 1), one rounding from the exact ratio."""
     out, kind = attributes.integers("sizes")[i], attributes.text("coordinates")
-    given = cast("tuple[float, ...]", attributes.integers("scales"))[i]
-    scale = float(given) or out / size
+    scale = float(cast("tuple[float, ...]", attributes.integers("scales"))[i])
     at = np.arange(out, dtype=np.float64)
     match kind:
         case "asymmetric":
-            return at / scale
+            return at / scale if scale else at * size / out
         case "align_corners":
-            return at * ((size - 1) / (out - 1)) if out > 1 else at
+            return at * (size - 1) / (out - 1) if out > 1 else at
         case "pytorch_half_pixel" if out == 1:
             return at
         case _:
-            return (at + 0.5) / scale - 0.5
+            return (at + 0.5) / scale - 0.5 if scale else ((2 * at + 1) * size - out) / (2 * out)
 
 
 def nearest_index(attributes: Attributes, size: int, i: int) -> NDArray[np.int64]:
@@ -142,26 +146,44 @@ def _bicubic_weights(t: NDArray[np.float64], a: float) -> list[Array]:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
-def _mix(attributes: Attributes, x: NDArray[np.float64], i: int) -> NDArray[np.float64]:
-    """Interpolate along the height (i = 0) or the width (i = 1)."""
-    size, is_cubic = x.shape[1 + i], attributes.text("mode") == "bicubic"
+def _taps(attributes: Attributes, size: int, i: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Give cells and weights [out, taps] along the height (i = 0) or the width (i = 1)."""
+    is_cubic = attributes.text("mode") == "bicubic"
     at = coordinates(attributes, size, i)
     at = at if is_cubic else np.clip(at, 0, size - 1)
     base = np.floor(at)
     weights = (_bicubic_weights if is_cubic else _bilinear_weights)(at - base, attributes.number("cubic"))
-    total: NDArray[Any] = np.zeros(1)
-    for offset, weight in enumerate(weights, -1 if is_cubic else 0):
-        cells = np.clip(base + offset, 0, size - 1).astype(np.int64)
-        along = weight[:, None, None] if i == 0 else weight[:, None]
-        total = total + np.take(x, cells, axis=1 + i) * along
-    return total
+    offsets = np.arange(len(weights)) - (1 if is_cubic else 0)
+    cells = np.clip(base[:, None] + offsets, 0, size - 1).astype(np.int64)
+    return cells, np.stack(weights, axis=1)
+
+
+def _pick(x: Array, rows: Array, columns: Array) -> Array:
+    return x[:, rows][:, :, columns]
 
 
 def _resize(attributes: Attributes, x: Array) -> tuple[Array]:
     if attributes.text("mode") == "nearest":
-        rows, columns = (nearest_index(attributes, x.shape[1 + i], i) for i in range(2))
-        return (x[:, rows][:, :, columns],)
-    return (_mix(attributes, _mix(attributes, x.astype(np.float64), 0), 1).astype(np.float32),)
+        return (_pick(x, *(nearest_index(attributes, x.shape[1 + i], i) for i in range(2))),)
+    (rows, ry), (columns, rx) = (_taps(attributes, x.shape[1 + i], i) for i in range(2))
+    along = np.einsum("botwc,ot->bowc", x.astype(np.float64)[:, rows], ry)
+    return (np.einsum("bhotc,ot->bhoc", along[:, :, columns], rx).astype(np.float32),)
+
+
+def _resize_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+    same_quantization(given, made)
+    mode, is_litert = attributes.text("mode"), rounding_of(attributes) == "double"
+    if mode == "nearest":
+        index = nearest_litert if is_litert else nearest_index
+        return (_pick(x, *(index(attributes, x.shape[1 + i], i) for i in range(2))),)
+    if mode == "bilinear" and is_litert:
+        return (resize_bilinear_litert(attributes, x),)
+    return (resize_integer(attributes, x, _taps),)
+
+
+def _pad_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+    same_quantization(given, made)
+    return (pad_array(attributes, x, integer_of(attributes.number("value"), given[0])),)
 
 
 def _resize_ops(attributes: Attributes, _inputs: Shapes, outputs: Shapes) -> int:
@@ -216,8 +238,41 @@ _RESIZE: dict[str, AttributeValue] = {
 }
 
 OPS: tuple[Op, ...] = (
-    Op("pad", ("x",), _pad_shape, _pad, needs=("pads",), defaults={"mode": "constant", "value": 0.0}),
-    Op("resize", ("x",), _resize_shape, _resize, needs=("sizes",), defaults=_RESIZE, vector_ops=_resize_ops),
-    Op("depth_to_space", ("x",), _to_space_shape, _depth_to_space, needs=("block",), defaults={"mode": "DCR"}),
-    Op("space_to_depth", ("x",), _to_depth_shape, _space_to_depth, needs=("block",), defaults={"mode": "DCR"}),
+    Op(
+        "pad",
+        ("x",),
+        _pad_shape,
+        _pad,
+        needs=("pads",),
+        defaults={"mode": "constant", "value": 0.0},
+        integer=_pad_integer,
+    ),
+    Op(
+        "resize",
+        ("x",),
+        _resize_shape,
+        _resize,
+        needs=("sizes",),
+        defaults=_RESIZE,
+        integer=_resize_integer,
+        vector_ops=_resize_ops,
+    ),
+    Op(
+        "depth_to_space",
+        ("x",),
+        _to_space_shape,
+        _depth_to_space,
+        needs=("block",),
+        defaults={"mode": "DCR"},
+        integer=copied(_depth_to_space),
+    ),
+    Op(
+        "space_to_depth",
+        ("x",),
+        _to_depth_shape,
+        _space_to_depth,
+        needs=("block",),
+        defaults={"mode": "DCR"},
+        integer=copied(_space_to_depth),
+    ),
 )

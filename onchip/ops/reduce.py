@@ -5,19 +5,30 @@ Promises: float sums are taken in float64 and rounded once; integers stay intege
 variance divides by the count minus `correction` (0: of the population, as in norms; 1: torch's default).
 argmax, argmin and top_k give the first of equal values; argmax and argmin the last one with `select_last`.
 top_k is sorted, the largest first (the smallest with `largest` = False).
+In int8: sum, sum_squares and cumsum are exact sums, requantized once (sum "double" is LiteRT SUM of uint8 and unequal
+scales: its int8 form reads the bytes as uint8);
+reduce_max and reduce_min bring the extreme to the output's scale (none at equal scales, as LiteRT); prod is LiteRT's
+chain of requantized products; variance and l2_norm are the sequences of rownorm.py, within 1 of the rounded float.
 """
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import TypeAlias
 
 import numpy as np
 
+from onchip.numerics import clamp, quantize_multiplier, requantize, wide
+from onchip.ops.copying import copied
+from onchip.ops.requantizing import activate, rounding_of
+from onchip.ops.rownorm import l2_norm_rows, variance_rows
 from onchip.ops.types import (
     Array,
     Attributes,
     AttributeValue,
     Dimension,
     Op,
+    Params,
+    Quantization,
     Refusal,
     Shape,
     Shapes,
@@ -137,15 +148,104 @@ def _top_k(attributes: Attributes, x: Array) -> tuple[Array, Array]:
     return np.take_along_axis(x, ids, axis), ids
 
 
+def _both(given: Params, made: Params) -> tuple[Quantization, Quantization]:
+    px, py = given[0], made[0]
+    if px is None or py is None:
+        raise Refusal("OC1322", "input or output has no quantization")
+    return px, py
+
+
+def _sum_integer(power: int) -> Callable[..., tuple[Array]]:
+    def integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+        px, py = _both(given, made)
+        v = (wide(x) - px.zero_point[0]) ** power
+        acc = v.sum(axis=reduced_axes(attributes, x.ndim), keepdims=attributes.flag("keepdims"))
+        return (activate(attributes, np.asarray(acc), px.scale[0] ** power, py),)
+
+    return integer
+
+
+def _extreme_integer(name: str) -> Callable[..., tuple[Array]]:
+    def integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+        y = REDUCTIONS[name](x, reduced_axes(attributes, x.ndim), attributes.flag("keepdims"))
+        if given[0] == made[0]:
+            return (np.asarray(y),)
+        px, py = _both(given, made)
+        return (activate(attributes, np.asarray(wide(y) - px.zero_point[0]), px.scale[0], py),)
+
+    return integer
+
+
+def as_rows(attributes: Attributes, x: Array) -> tuple[Array, tuple[int, ...]]:
+    """Give the values to reduce as rows [M, n], and the shape of the result."""
+    axes = reduced_axes(attributes, x.ndim)
+    kept = [i for i in range(x.ndim) if i not in axes]
+    rows = x.transpose(*kept, *axes).reshape(prod(x.shape[i] for i in kept), -1)
+    return rows, tuple(int(n) for n in _without(x.shape, axes, is_kept=attributes.flag("keepdims")))
+
+
+def _prod_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+    """Multiply one by one, rescaled by sx / sy^(1/n) each time (LiteRT QuantizedReduceProd).
+
+    "double" is the kernel: it takes the products as int64, whose multiplier has 16 bits and rounds once.
+    """
+    px, py = _both(given, made)
+    rows, shape = as_rows(attributes, x)
+    q, e = quantize_multiplier(px.scale[0] / py.scale[0] ** (1.0 / rows.shape[1]))
+    if rounding_of(attributes) == "double":
+        q = min((q + (1 << 15)) >> 16, 0x7FFF) << 16
+    v = wide(rows) - px.zero_point[0]
+    total = v[:, 0]
+    for i in range(1, rows.shape[1]):
+        total = requantize(total * v[:, i], q, e)
+    y = requantize(total, q, e) + py.zero_point[0]
+    return (clamp(y, -128, 127).astype(np.int8).reshape(shape),)
+
+
+def _cumsum_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+    px, py = _both(given, made)
+    (acc,) = _cumsum(attributes, wide(x) - px.zero_point[0])
+    return (activate(attributes, acc, px.scale[0], py),)
+
+
+RowSequence: TypeAlias = Callable[[Attributes, Array, Quantization, Quantization], Array]
+
+
+def _rows_integer(function: RowSequence) -> Callable[..., tuple[Array]]:
+    def integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
+        px, py = _both(given, made)
+        rows, shape = as_rows(attributes, x)
+        return (function(attributes, rows, px, py).reshape(shape),)
+
+    return integer
+
+
+INTEGER: dict[str, Callable[..., tuple[Array]]] = {
+    "sum": _sum_integer(1),
+    "sum_squares": _sum_integer(2),
+    "prod": _prod_integer,
+    "reduce_max": _extreme_integer("reduce_max"),
+    "reduce_min": _extreme_integer("reduce_min"),
+    "l2_norm": _rows_integer(lambda _attributes, rows, px, py: l2_norm_rows(rows, px, py)),
+    "variance": _rows_integer(lambda a, rows, px, py: variance_rows(rows, px, py, a.integer("correction"))),
+}
 _AXES: dict[str, AttributeValue] = {"axes": (), "keepdims": False}
 _AXIS: dict[str, AttributeValue] = {"keepdims": False, "select_last": False}
 
 OPS: tuple[Op, ...] = (
     *(
-        Op(name, ("x",), _axes_shape, _over_axes(f), defaults=_AXES, vector_ops=_input_elements)
+        Op(name, ("x",), _axes_shape, _over_axes(f), defaults=_AXES, integer=INTEGER[name], vector_ops=_input_elements)
         for name, f in REDUCTIONS.items()
     ),
-    Op("variance", ("x",), _axes_shape, _variance, defaults={**_AXES, "correction": 0}, vector_ops=_input_elements),
+    Op(
+        "variance",
+        ("x",),
+        _axes_shape,
+        _variance,
+        defaults={**_AXES, "correction": 0},
+        integer=INTEGER["variance"],
+        vector_ops=_input_elements,
+    ),
     Op(
         "argmax",
         ("x",),
@@ -166,12 +266,21 @@ OPS: tuple[Op, ...] = (
         dtypes=_ids,
         vector_ops=_input_elements,
     ),
-    Op("cumsum", ("x",), _cumsum_shape, _cumsum, needs=("axis",), defaults={"exclusive": False, "reverse": False}),
+    Op(
+        "cumsum",
+        ("x",),
+        _cumsum_shape,
+        _cumsum,
+        needs=("axis",),
+        defaults={"exclusive": False, "reverse": False},
+        integer=_cumsum_integer,
+    ),
     Op(
         "top_k",
         ("x",),
         _top_k_shape,
         _top_k,
+        integer=copied(_top_k),
         needs=("k",),
         defaults={"axis": -1, "largest": True},
         dtypes=_values_and_ids,
