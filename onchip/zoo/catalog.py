@@ -141,7 +141,7 @@ def build(
     if known_as is None:
         raise UnknownName(
             "OC1002", f"@{key}", "no network of that name in the zoo",
-            limit=f"There are {', '.join(sorted(ZOO))}", next=did_you_mean(key, [*ZOO, *ALIASES]),
+            next=did_you_mean(key, [*ZOO, *ALIASES]) or "List them with onchip models",
         )  # fmt: skip
     builder = ZOO[known_as].builder(known_as)
     known = inspect.signature(builder).parameters
