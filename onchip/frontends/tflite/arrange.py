@@ -198,7 +198,8 @@ def _pads(call: Call) -> tuple[tuple[int, int], ...]:
 
 def _pad(call: Call) -> list[Value]:
     """PAD fills with zero (the zero point), PADV2 with a constant."""
-    dtype, pads = call.only("f32", "i8", "i16"), _pads(call)
+    dtype, pads = call.only(*(("f32", "i8") if call.has(2) else ("f32", "i8", "i16"))), _pads(call)
+    call.one_scale()
     if not call.has(2):
         return [Padded(call.tensor(0), pads, call.made(), call.output(0))]
     number = float(call.data(2, "value").reshape(-1)[0])
@@ -211,6 +212,7 @@ def _pad(call: Call) -> list[Value]:
 
 def _mirror_pad(call: Call) -> list[Value]:
     call.only("f32", "i8", "i16")
+    call.one_scale()
     flat = tuple(n for pair in _pads(call) for n in pair)
     mode = {0: "reflect", 1: "symmetric"}.get(call.option(0, "b"))
     if mode is None:
@@ -238,6 +240,7 @@ def _resize(call: Call) -> list[Value]:
     is_nearest = call.kind == "RESIZE_NEAREST_NEIGHBOR"
     first = 0 if is_nearest else 2
     call.only(*(("f32", "i8", "i16") if is_nearest else ("f32",)))
+    call.one_scale()
     sizes = call.integers(1, "shape")
     if len(sizes) != 2 or min(sizes) < 1 or len(call.shape(0)) != 4:
         raise call.contradiction(f"resizes {list(call.shape(0))} to {list(sizes)}")
@@ -254,17 +257,20 @@ def _resize(call: Call) -> list[Value]:
 
 def _block(call: Call) -> list[Value]:
     call.only(*COPIED)
+    call.one_scale()
     op = "depth_to_space" if call.kind == "DEPTH_TO_SPACE" else "space_to_depth"
     return [call.write(op, (call.tensor(0),), block=call.option(0), mode="DCR")]
 
 
 def _tile(call: Call) -> list[Value]:
     call.only(*COPIED)
+    call.one_scale()
     return [call.write("tile", (call.tensor(0),), repeats=call.integers(1, "repeats"))]
 
 
 def _broadcast_to(call: Call) -> list[Value]:
     call.only(*COPIED)
+    call.one_scale()
     return [call.write("broadcast_to", (call.tensor(0),), shape=call.integers(1, "shape"))]
 
 

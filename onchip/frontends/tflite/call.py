@@ -16,7 +16,7 @@ import numpy as np
 from onchip.errors import BadFile, NotSupported
 from onchip.frontends.tflite.model import OperatorInfo, TensorInfo, contradiction
 from onchip.frontends.tflite.schema import ACTIVATIONS
-from onchip.frontends.tflite.walk import Known, Value, Walk, dtype_of, operator_name, params_of
+from onchip.frontends.tflite.walk import Known, Padded, Value, Walk, dtype_of, operator_name, params_of
 from onchip.ops.requantizing import output_limits
 from onchip.ops.types import Array, AttributeValue, Quantization
 
@@ -91,12 +91,16 @@ class Call:
         value = self.value(place)
         if isinstance(value, Known):
             return tuple(int(d) for d in value.array.shape)
+        if isinstance(value, Padded):
+            return value.shape(self.walk.sheet)
         return self.walk.sheet.shape(self.tensor(place))
 
     def dtype(self, place: int = 0) -> str:
         """Give our dtype of an input."""
         value = self.value(place)
-        return dtype_of(value.info) if isinstance(value, Known) else self.walk.sheet.dtype(self.tensor(place))
+        if isinstance(value, (Known, Padded)):
+            return dtype_of(value.info)
+        return self.walk.sheet.dtype(self.tensor(place))
 
     def params(self, place: int) -> Quantization:
         """Give the quantization of an input that has to have one."""
@@ -153,6 +157,11 @@ class Call:
         if dtype not in dtypes:
             raise self.refuse(f"of {kind}", limit=f"Read for {', '.join(dtypes)}")
         return dtype
+
+    def one_scale(self) -> None:
+        """Refuse to copy bits from one scale to another."""
+        if self.is_quantized and self.params(0) != self.out_params:
+            raise self.refuse("copies bits between tensors of different scales")
 
     # --- results --------------------------------------------------------------------------------------------------
 

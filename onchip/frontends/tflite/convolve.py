@@ -62,9 +62,7 @@ def _taken(call: Call) -> tuple[str, tuple[int, ...], Pads]:
     value = call.value(0)
     if not isinstance(value, Padded) or any(value.pads[0]) or any(value.pads[-1]) or len(value.pads) != 4:
         return call.tensor(0), _rank(call, 0, 4), (0, 0, 0, 0)
-    shape = call.walk.sheet.shape(value.tensor)
-    full = tuple(d + sum(p) for d, p in zip(shape, value.pads, strict=True))
-    return value.tensor, full, (*value.pads[1], *value.pads[2])
+    return value.tensor, value.shape(call.walk.sheet), (*value.pads[1], *value.pads[2])
 
 
 def weights_of(call: Call, place: int, perm: Sequence[int] | None, axis: int) -> tuple[str, int]:
@@ -147,7 +145,7 @@ def _depthwise(call: Call) -> list[Value]:
 
 def _transpose_conv(call: Call) -> list[Value]:
     """Operands: output shape, weights [O,R,S,I], input, bias. Padding is that of the convolution the other way."""
-    dtype = call.only(*ACTIVATION_DTYPES, place=2)
+    dtype = call.only("f32", "i8", place=2)
     x, shape, w_shape = call.tensor(2), _rank(call, 2, 4), _rank(call, 1, 4)
     out = call.integers(0, "shape")
     stride = _strides(call, 1, 2)
@@ -162,7 +160,7 @@ def _transpose_conv(call: Call) -> list[Value]:
         pads[2 * i + 1], extra[i] = max(0, rest), max(0, -rest)
     swapped = _Swapped(call.walk, call.operator)
     w, n = weights_of(swapped, 1, None, 0)
-    rounding = {"f32": {}, "i8": {"rounding": "double"}, "i16": {"rounding": "reduced"}}[dtype]
+    rounding = {"f32": {}, "i8": {"rounding": "double"}}[dtype]
     return [
         call.activated(
             "conv_transpose2d", (x, w, bias_of(swapped, 3, n)), call.activation(3), stride=stride,

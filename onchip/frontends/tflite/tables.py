@@ -256,7 +256,7 @@ def matched(call: Call, place: int, suffix: str) -> str:
 
 RULES = {
     "LOGISTIC": _unary("sigmoid", _populated(_logistic)), "TANH": _unary("tanh", _populated(np.tanh)),
-    "ELU": _unary("elu", _populated(lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x))),
+    "ELU": _unary("elu", None),
     "EXP": _unary("exp", _populated(lambda x: np.exp(np.minimum(x, 700)))), "LOG": _unary("log", _log_table),
     "GELU": _gelu_rule, "LEAKY_RELU": _leaky, "HARD_SWISH": _unary("hard_swish", _hard_swish_table),
     "ABS": _unary("abs", _abs_table), "RSQRT": _unary("rsqrt", _rsqrt_table),

@@ -44,6 +44,10 @@ class Padded:
     info: TensorInfo
     index: int
 
+    def shape(self, sheet: Sheet) -> tuple[int, ...]:
+        """Give the shape with the borders."""
+        return tuple(d + sum(p) for d, p in zip(sheet.shape(self.tensor), self.pads, strict=True))
+
 
 Value = str | Known | Padded
 
@@ -231,10 +235,9 @@ class Walk:
         """Write a PAD that nobody takes over."""
         flat = tuple(n for pair in value.pads for n in pair)
         q = self.sheet.quantization(value.tensor)
-        number = float(q.zero_point[0]) if q is not None else 0.0
         return self.sheet.node(
             "pad", (value.tensor,), self.label(value.index), quantization=q, out_dtype=self.sheet.dtype(value.tensor),
-            pads=flat, mode="constant", value=number,
+            pads=flat, mode="constant", value=0.0,
         )  # fmt: skip
 
     # --- variables ------------------------------------------------------------------------------------------------
