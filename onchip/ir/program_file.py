@@ -12,6 +12,7 @@ Does not: prove that a program from elsewhere ends, or that each of its addresse
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zipfile
@@ -147,10 +148,10 @@ def _build(arrays: Arrays) -> tuple[Program, Graph | None]:
     lengths = [len(stream) for stream in streams]
     kernels = tuple(_kernel(row, lengths, chip) for row in header["kernels"])
     name, digest, macs, parameters, batch, assumptions = header["model"]
-    model = Model(name, digest, _count(macs), _count(parameters), _count(batch), tuple(assumptions))
+    model = Model(_name(name), _name(digest), _count(macs), _count(parameters), _count(batch), _names(assumptions))
     program = Program(
-        header["name"], chip, (streams[0], streams[1], streams[2], streams[3]), kernels, regions, header["dtype"],
-        model, tuple(header["outputs"]),
+        _name(header["name"]), chip, (streams[0], streams[1], streams[2], streams[3]), kernels, regions,
+        _name(header["dtype"]), model, _names(header["outputs"]),
         _graph(header["before"], constants), _graph(header["after"], constants),
     )  # fmt: skip
     if program.hash != header["hash"]:
@@ -165,6 +166,8 @@ def _constants(rows: list[list[Any]], arrays: Arrays) -> dict[str, NDArray[Any]]
         if dtype.kind not in "biuf":
             raise BadFile("OC1242", f"constant{i}", "no array of numbers")
         values = arrays[f"constant{i}"].view(dtype).reshape(tuple(map(_count, shape)))
+        if hashlib.sha256(values.tobytes()).hexdigest() != sha:
+            raise BadFile("OC1242", f"constant{i}", "its values are not those whose hash the file gives")
         values.setflags(write=False)
         found[sha] = values
     return found
@@ -183,7 +186,9 @@ def _graph(text: str, constants: Mapping[str, NDArray[Any]]) -> Graph | None:
 
 def _region(row: list[Any], data: NDArray[np.uint8] | None, chip: Chip) -> Region:
     name, address, n_bytes, kind, shape, dtype = row
-    region = Region(name, _count(address), _count(n_bytes), kind, tuple(map(_count, shape)), dtype, data)
+    region = Region(
+        _name(name), _count(address), _count(n_bytes), _name(kind), tuple(map(_count, shape)), _name(dtype), data
+    )
     if address + n_bytes > chip.dram.size_bytes:
         raise BadFile("OC1242", str(name), f"ends at {address + n_bytes}", limit="behind the chip's DRAM")
     if data is not None and len(data) != n_bytes:
@@ -200,10 +205,22 @@ def _kernel(row: list[Any], lengths: list[int], chip: Chip) -> KernelCode:
         raise BadFile("OC1242", str(name), "lies outside of the streams")
     if len(grid) != 2 or min(map(_count, grid)) < 1 or prod(grid) > chip.cores.count:
         raise BadFile("OC1242", str(name), f"runs on a grid of {grid} cores")
-    return KernelCode(name, tuple(nodes), tuple(starts), tuple(ends), _count(macs), _count(local), tuple(grid))
+    return KernelCode(_name(name), _names(nodes), tuple(starts), tuple(ends), _count(macs), _count(local), tuple(grid))
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise TypeError(value)
     return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(values)
+    return tuple(map(_name, cast("list[object]", values)))
