@@ -132,7 +132,7 @@ def test_train_writes_the_network_that_it_scored(onchip: Onchip, tmp_path: Path)
     made = onchip("train", "cnn", "--seed", 3, "--json", "-o", path).valid("train-1.json")
     network = training.train("cnn", seed=3)
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-    logits = session.run(None, {session.get_inputs()[0].name: network.test_images})[0]
+    logits = np.asarray(session.run(None, {session.get_inputs()[0].name: network.test_images})[0])
     assert made["float_accuracy"] == pytest.approx(np.mean(np.argmax(logits, axis=1) == network.test_labels), abs=0.003)
     assert (made["name"], made["seed"], made["test_images"]) == ("cnn", 3, len(network.test_labels))
     text = onchip("train", "cnn", "--seed", 3).out.splitlines()

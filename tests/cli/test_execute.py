@@ -42,7 +42,7 @@ def test_the_outputs_are_those_of_the_network_within_the_int8_steps(onchip: Onch
     assert done.json["batch"] == 8 and done.json["bit_exact"] is True
     with np.load(tmp_path / "out.npz") as outputs:
         (ours,) = (outputs[name] for name in outputs.files)
-    (expected,) = ort.InferenceSession(net, providers=["CPUExecutionProvider"]).run(["y"], {"x": x})
+    expected = np.asarray(ort.InferenceSession(net, providers=["CPUExecutionProvider"]).run(["y"], {"x": x})[0])
     # 8-bit inputs, weights and outputs: 64 products each off by half a step of two of them, and a step of the output
     assert np.abs(ours - expected).max() < 0.03 * np.abs(expected).max()
 
