@@ -50,6 +50,8 @@ class Shape:
     whole_lanes: bool = False
     parameters_per_lane: bool = True
     loads_source: bool = True
+    levels: tuple[int, int] = (0, 0)
+    unshared: str = ""
     extra: tuple[
         int, ...
     ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden
@@ -148,6 +150,10 @@ class Place:
     size: int
     kind: str  # input, output, constant, intermediate
 
+    def level(self, chip: Chip) -> int:
+        """Return 1 where an intermediate stays in the shared memory: it takes at most half of it."""
+        return int(bool(chip.shared) and self.kind == "intermediate" and self.size * 2 <= chip.shared[0].size_bytes)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -173,6 +179,10 @@ class Plan:
 
     def place(self, tensor: str) -> Place:
         return next(p for p in self.places if p.tensor == tensor)
+
+    def level(self, tensor: str) -> int:
+        """Return 1 where a tensor stays in the shared memory."""
+        return next((p.level(self.chip) for p in self.places if p.tensor == tensor), 0)
 
     def __str__(self) -> str:
         lines = [f"plan {self.graph.name} chip {self.chip.name} {self.dtype}"]

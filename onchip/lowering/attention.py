@@ -44,8 +44,9 @@ class Heads:
     dv: int
     masked: bool
     tq: int
-    batch_cores: int
     head_cores: int
+    batch_cores: int
+    query_cores: int
 
     @property
     def loops(self) -> list[tuple[str, int]]:
@@ -53,7 +54,7 @@ class Heads:
             ("b", ceil_div(self.batch, self.batch_cores)),
             ("g", ceil_div(self.kv_heads, self.head_cores)),
             ("r", self.heads // self.kv_heads),
-            ("q", ceil_div(self.queries, self.tq)),
+            ("q", ceil_div(ceil_div(self.queries, self.tq), self.query_cores)),
         ]
 
     @property
@@ -86,8 +87,14 @@ class Heads:
     def head_index(self) -> Expr:
         return self.kv_index(self.heads // self.kv_heads) + Expr(0, (("r", 1),))
 
+    def query_row(self, scale: int = 1) -> Expr:
+        """Return the first query of the tile."""
+        tile = self.tq * scale
+        return Expr(0, (("q", tile * self.query_cores),), (0, tile if self.query_cores > 1 else 0))
+
     def rows(self) -> Rows:
-        left = Expr(self.queries, (("q", -self.tq),)) if self.queries % self.tq else NOTHING
+        is_whole = self.queries % (self.tq * self.query_cores) == 0
+        left = NOTHING if is_whole else self.query_row(-1) + self.queries
         return Rows((1, self.tq, 1), self.keys, (NOTHING, left, NOTHING))
 
 
@@ -97,16 +104,16 @@ def lower_attention(kernel: Kernel, context: Context) -> Lowered:
     tables = _tables(h)
     trees = (_load(h, tables), _matrix(h), _vector(h), _store(h))
     slots = {b.name: b.slots for b in kernel.buffers}
-    return Lowered(trees, slots, h.batch_cores * h.head_cores)
+    return Lowered(trees, slots, kernel.mapping.cores)
 
 
 def _heads(kernel: Kernel, context: Context) -> Heads:
     node = context.graph.node(kernel.nodes[0])
     batch, heads, kv_heads, queries, keys, d, dv, masked = kernel.shape.extra
-    cores = kernel.mapping
+    m = kernel.mapping
+    by_batch, by_query = (m.channel_cores, 1) if m.core_axis == "b" else (1, m.channel_cores)
     found = Heads(
-        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), kernel.mapping.tp,
-        cores.channel_cores, cores.rows_cores,
+        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), m.tp, m.rows_cores, by_batch, by_query,
     )  # fmt: skip
     if found.size == 1:
         for name in node.inputs[:2]:
@@ -125,19 +132,22 @@ def _tables(h: Heads) -> int | None:
     return h.context.constant(f"{h.kernel.name}.tables", TABLE_BYTES, lambda: as_bytes(softmax_table(scale)))  # type: ignore[arg-type]
 
 
-def _box(h: Heads, tensor: str, near: Expr, rows: int, limit: int, head: Expr, heads: int, width: int, row: Expr) -> Op:
+def _box(
+    h: Heads, tensor: str, near: Expr, rows: int, limit: int, head: Expr, heads: int, width: int, row: Expr, sharers: int = 1
+) -> Op:  # fmt: skip
     """Load `rows` rows of one head: the tensor is [batch, limit, heads * width]."""
     size = h.size
     return op(
         LD, far=Expr(h.context.addresses[tensor]), near=near, box2=rows, box3=width * size, limit0=h.batch, limit1=heads,
         limit2=limit, limit3=width * size, far0=limit * heads * width * size, far1=width * size, far2=heads * width * size,
         near2=width * size, c0=h.batch_index(), c1=head, c2=row, level=h.context.level(tensor),
+        sharers=sharers,
     )  # fmt: skip
 
 
 def _load(h: Heads, tables: int | None) -> Tree:
     q, k, v = h.node.inputs[:3]
-    row = Expr(0, (("q", h.tq),))
+    row = h.query_row()
     tile: list[Op] = [
         sync(wait=((MATRIX, LOAD),), fills=("query",)),
         _box(h, q, h.at("query"), h.tq, h.queries, h.head_index(), h.heads, h.d, row),
@@ -145,10 +155,11 @@ def _load(h: Heads, tables: int | None) -> Tree:
     ]
     if h.masked:
         tile += [sync(wait=((VECTOR, LOAD),), fills=("mask",)), _mask(h), sync(signal=((LOAD, VECTOR),))]
+    sharers = h.query_cores if h.context.plan.chip.shared else 1  # cores on other queries of a head read the same keys
     head: list[Op] = [
         sync(wait=((MATRIX, LOAD),), fills=("keys",)),
-        _box(h, k, h.at("keys", 2), h.keys, h.keys, h.kv_index(), h.kv_heads, h.d, NOTHING),
-        _box(h, v, h.at("values", 2), h.keys, h.keys, h.kv_index(), h.kv_heads, h.dv, NOTHING),
+        _box(h, k, h.at("keys", 2), h.keys, h.keys, h.kv_index(), h.kv_heads, h.d, NOTHING, sharers),
+        _box(h, v, h.at("values", 2), h.keys, h.keys, h.kv_index(), h.kv_heads, h.dv, NOTHING, sharers),
         sync(signal=((LOAD, MATRIX),)),
     ]
     first: list[Op] = []
@@ -178,7 +189,7 @@ def _mask(h: Heads) -> Op:
     return op(
         LD, far=Expr(far), near=h.at("mask"), box2=h.tq, box3=h.keys, limit0=h.batch, limit1=h.heads, limit2=h.queries,
         limit3=h.keys, far0=plane * shape[1] if shape[0] > 1 else 0, far1=plane if shape[1] > 1 else 0,
-        far2=h.keys if shape[2] > 1 else 0, near2=h.keys, c0=h.batch_index(), c1=h.head_index(), c2=Expr(0, (("q", h.tq),)),
+        far2=h.keys if shape[2] > 1 else 0, near2=h.keys, c0=h.batch_index(), c1=h.head_index(), c2=h.query_row(),
     )  # fmt: skip
 
 
@@ -330,7 +341,7 @@ def _store(h: Heads) -> Tree:
     store = op(
         ST, far=Expr(h.context.addresses[tensor]), near=h.at("output"), box2=h.tq, box3=width * size, limit0=h.batch,
         limit1=h.heads, limit2=h.queries, limit3=width * size, far0=h.queries * h.heads * width * size, far1=width * size,
-        far2=h.heads * width * size, near2=width * size, c0=h.batch_index(), c1=h.head_index(), c2=Expr(0, (("q", h.tq),)),
+        far2=h.heads * width * size, near2=width * size, c0=h.batch_index(), c1=h.head_index(), c2=h.query_row(),
         level=h.context.level(tensor), wait=((VECTOR, STORE),), signal=((STORE, VECTOR),), releases=("output",),
     )  # fmt: skip
     return nest(h.loops, (store,))

@@ -83,12 +83,8 @@ class Context:
         return [self.graph.node(name) for name in kernel.nodes]
 
     def level(self, tensor: str) -> int:
-        """Return 1 where an intermediate stays in the shared memory: it takes at most half of it."""
-        shared = self.plan.chip.shared
-        place = next((p for p in self.plan.places if p.tensor == tensor), None)
-        if not shared or place is None or place.kind != "intermediate":
-            return 0
-        return 1 if place.size * 2 <= shared[0].size_bytes else 0
+        """Return 1 where a tensor stays in the shared memory."""
+        return self.plan.level(tensor)
 
 
 def as_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -42,7 +42,8 @@ def concat_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
         grid, source = (1, before, 1, shape[axis]), (1, before, 1, first[axis])
     else:
         grid, source = (before, shape[axis], 1, behind), (before, first[axis], 1, behind)
-    return replace(plain, grid=grid, source=source, passes=len(node.inputs))
+    unshared = "n" if axis == len(shape) - 1 else "p"  # inputs differ in memory, and core (0, 0) decides the time
+    return replace(plain, grid=grid, source=source, passes=len(node.inputs), unshared=unshared)
 
 
 def concat_axis(node: Node, graph: Graph) -> int:

@@ -7,6 +7,7 @@ crosses from one kernel to another. Tensors whose lives do not overlap share far
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from onchip.chip import Chip
@@ -27,19 +28,21 @@ def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT) -> Plan:
     """Return the plan of a graph on a chip. Raises NotSupported and DoesNotFit, naming the node."""
     chip.matrix.array(dtype)
     grouping = group_nodes(graph)
-    kernels = tuple(_kernel(group, grouping, graph, chip, dtype, effort) for group in grouping.groups)
     places = _places(graph, grouping, dtype)
+    levels = {p.tensor: p.level(chip) for p in places}
+    kernels = tuple(_kernel(group, levels, graph, chip, dtype, effort) for group in grouping.groups)
     return Plan(graph, chip, dtype, kernels, places, tuple(grouping.host_before), tuple(grouping.host_after))
 
 
-def _kernel(group: Group, grouping: Grouping, graph: Graph, chip: Chip, dtype: str, effort: int) -> Kernel:
+def _kernel(group: Group, levels: dict[str, int], graph: Graph, chip: Chip, dtype: str, effort: int) -> Kernel:
     name = group.nodes[0].name
     nodes = tuple(node.name for node in group.nodes)
     inputs = tuple(group.inputs)
     if group.nodes[0].op in sequence.OPS:
         shape, mapping, buffers = sequence.plan_sequence(group.nodes[0], graph, chip, dtype)
         return Kernel(name, nodes, inputs, group.output, shape, mapping, buffers)
-    shape = shape_of(group.nodes, inputs[1:], graph, dtype)
+    memories = levels.get(inputs[0], 0), levels.get(group.output, 0)
+    shape = replace(shape_of(group.nodes, inputs[1:], graph, dtype), levels=memories)
     mapping = _tile(name, shape, chip, effort)
     return Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from onchip.chip import Chip
 from onchip.errors import DoesNotFit
 from onchip.ir.graph import Graph, Node
-from onchip.ir.plan import Buffer, Mapping, Shape
+from onchip.ir.plan import Buffer, Mapping, Shape, ceil_div
 from onchip.planner.buffers import bank_bytes
 from onchip.planner.dimensions import ELEMENT_BYTES, dims
 
@@ -55,13 +55,23 @@ def _attention(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape,
         source=(q[0], q[1], 1, q[2]),
         extra=extra,
     )
-    cores = min(chip.cores.count, q[0] * heads)
     least = 0
-    for tq in sorted({q[1], *(1 << i for i in range(14) if 1 << i < q[1])}, reverse=True):
+    head_cores = min(chip.cores.count, kv_heads)
+    share = chip.cores.count // head_cores  # what is left shares out the batch, or the query tiles of a single image
+    by_batch = min(share, q[0]) if q[0] > 1 else 1
+    wanted = ceil_div(q[1], share) if q[0] == 1 else q[1]
+    for tq in sorted({q[1], wanted, *(1 << i for i in range(14) if 1 << i < q[1])}, reverse=True):
+        if tq > wanted:
+            continue
         pieces = _attention_pieces(tq, extra, size, 2 if q[0] * heads > 1 or tq < q[1] else 1)
         buffers, least = _place(pieces, chip)
         if buffers is not None:
-            return shape, Mapping(1, tq, 1, heads * dv, q[2], rows_cores=cores, core_axis="b"), buffers
+            second = by_batch if q[0] > 1 else min(share, ceil_div(q[1], tq))
+            axis = "b" if q[0] > 1 else "p"
+            mapping = Mapping(
+                1, tq, 1, heads * dv, q[2], rows_cores=head_cores, channel_cores=second, core_axis=axis, slots=pieces[0].slots
+            )  # fmt: skip
+            return shape, mapping, buffers
     raise _refuse(node, chip, least)
 
 

@@ -23,6 +23,7 @@ from onchip.isa.machine import columns, depth, machine_of
 from onchip.planner.buffers import local_bytes, sizes
 
 EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
+ROW_INSTRUCTIONS = 40  # of softmax and layer norm on one value a row: they only rank
 Ints = NDArray[np.int64]
 
 
@@ -91,6 +92,8 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     rows_cores, channel_cores = np.array(shares, np.int64).T[:, share]
     tiles = -(-b // tb) if b > 1 else -(-p // tp)
     legal = (rows_cores <= tiles) & (channel_cores <= -(-n // tn))
+    if shape.unshared:
+        legal &= (channel_cores == 1) if shape.unshared == "n" else (rows_cores == 1) | (b > 1)
     return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
 
 
@@ -130,29 +133,54 @@ def _core_grids(cores: int) -> list[tuple[int, int]]:
 
 
 def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> Ints:
-    """Return the predicted cycles of each candidate."""
+    """Return the predicted cycles of each candidate: output tiles times the longest of what one tile keeps busy.
+
+    Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and used
+    once in n periods. The first tile passes all units one after the other.
+    """
     b, p, q, n = shape.grid
     batch_cores = table.rows_cores if b > 1 else 1
     row_cores = table.rows_cores if b == 1 else 1
     nb, np_ = _up(_up(b, table.tb), batch_cores), _up(_up(p, table.tp), row_cores)
     nq, nn, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
+    nk = nk if shape.kind == "matmul" else 1
     outputs, rows = nb * np_ * nq * nn, table.tb * table.tp * table.tq
-    array = outputs * nk * _array_cycles(shape, chip, m, rows, table.tn, table.tc)
-    vector = outputs * (rows * _up(table.tn, int(m[timing.LANES])) * shape.passes + 8)
     size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
-    source_loads = np.where((table.outer == 1) | (nk > 1), outputs * nk, nb * np_ * nq)
-    weight_loads = np.where(nk > 1, outputs * nk, np.where(table.outer == 1, nn, np.where(nn > 1, outputs, 1)))
-    shared = 1 if chip.shared else 0
-    source_share = np.where(shared == 1, table.channel_cores, 1)
-    weight_share = np.where(shared == 1, table.rows_cores, 1)
-    both = size.source * source_loads + size.weights * weight_loads
-    other = (size.output + size.sides + size.parameters) * outputs
-    far = size.source * source_loads / source_share + size.weights * weight_loads / weight_share + other
+    step, vector = _array_cycles(shape, chip, m, rows, table.tn, table.tc), _vector_cycles(shape, m, rows, table.tn)
+    tiles = nb * np_ * nq
+    steps = outputs * nk
+    source_loads = np.where(nk > 1, steps, np.where(tiles == 1, 1, np.where(table.outer == 1, outputs, tiles)))
+    weight_loads = np.where(nk > 1, steps, np.where(nn == 1, 1, np.where(table.outer == 1, nn, outputs)))
+    source_share, weight_share = (table.channel_cores, table.rows_cores) if chip.shared else (1, 1)
+    loads, weights = size.source * source_loads, size.weights * weight_loads
     active = table.rows_cores * table.channel_cores
-    memory = _far_cycles(m, far, both + other, active)
-    first = _far_cycles(m, (size.source + size.weights + size.output) * 1.0, 0 * far, active)
-    stretch = 1.0 if slots == 2 else 2.0
-    return np.ceil(np.maximum(np.maximum(array, vector), memory * stretch) + first).astype(np.int64)
+    far_source, far_output = (int(level == 0) for level in shape.levels)
+    ahead = _far_cycles(m, far_source * loads / source_share + weights / weight_share, loads + weights, active) / steps
+    sides = size.sides + (size.parameters if shape.kind != "matmul" else 0)
+    beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * size.output, size.output, active)
+    latency, fill = int(m[timing.DRAM_LATENCY]), timing.matmul_latency(m)
+    often = np.maximum(source_loads, weight_loads * (shape.kind == "matmul")) / steps
+    period = np.maximum(np.maximum(step, ahead), (ahead + latency * often + step + fill) / slots)
+    if shape.kind != "matmul":
+        period = np.maximum(ahead, (ahead + beside + latency + vector) / slots)
+    words = chip.local.accumulator_bytes // 4
+    sum_slots = np.where((slots == 2) & (2 * size.sums + size.scratch <= words), 2, 1)
+    together = nk * step + fill + vector if shape.kind == "matmul" else 0 * vector
+    busy = np.maximum(np.maximum(nk * period, vector), nk * ahead + beside + back)
+    busy = np.maximum(busy, np.maximum((vector + back) / slots, together / sum_slots))
+    busy = np.maximum(busy, (beside + latency + vector) / slots) if shape.side_inputs else busy
+    near = size.weights + sides + size.parameters
+    first = _far_cycles(m, far_source * size.source + near, size.source + near, active) + latency
+    once = first + (nk - 1) * period + step + fill * (shape.kind == "matmul") + vector + back
+    return np.ceil((outputs - 1) * busy + once).astype(np.int64)
+
+
+def _vector_cycles(shape: Shape, m: Ints, rows: Any, tn: Any) -> Any:
+    """Cycles of the vector unit for one tile: passes over its lanes, one for each tap of a window, and words per row."""
+    taps = shape.window[0] * shape.window[1] if shape.kind == "vector" and shape.window != (1, 1) else 0
+    lanes, one = int(m[timing.LANES]), timing.VECTOR_LATENCY
+    cycles = (shape.passes + taps) * (rows * _up(tn, lanes) + one) + 4
+    return cycles + shape.whole_lanes * ROW_INSTRUCTIONS * (_up(rows, lanes) + one)
 
 
 def _up(a: Any, b: Any) -> Any:
@@ -181,13 +209,13 @@ def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any
         one = np.maximum(np.maximum(rows, read), np.maximum(height, load))
         if m[timing.SERIAL]:
             one = np.maximum(rows, read) + np.maximum(height, load) + height + width - 2
-        return folds * _up(tn, width) * one + 2 * height + width
+        return folds * _up(tn, width) * one
     read = (rows * k + k * tn) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
     if m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY:
         blocks = _up(rows, int(m[timing.ROWS])) * _up(tn, int(m[timing.COLUMNS] * m[timing.UNITS]))
-        return np.maximum(blocks * k, read) + m[timing.ROWS] + m[timing.COLUMNS]
+        return np.maximum(blocks * k, read)
     native = _up(rows, int(m[timing.NATIVE_M])) * _up(tn, int(m[timing.NATIVE_N])) * _up(k, int(m[timing.NATIVE_K]))
-    return np.maximum(_up(native, int(m[timing.UNITS])), read) + timing.DOT_LATENCY
+    return np.maximum(_up(native, int(m[timing.UNITS])), read)
 
 
 def _does_not_fit(shape: Shape, chip: Chip, table: Candidates) -> DoesNotFit:
