@@ -8,7 +8,7 @@ planner and the tests, as they are.
 a stream completes in order. An empty instruction occupies its unit for one cycle. CFG words are loaded into the address
 generators with the kernel's code, before its barrier ends: in a loop an instruction issues in one cycle, whatever its
 fields. Rows, columns, units and the native M x N x K stand in `matrix` of the chip file, the rates of the read, write
-and weight ports in `local`. All rates are fractions; `port(n)` is ceil(n / rate).
+and weight ports in `local`. Port rates are fractions; `port(n)` is ceil(n / rate).
 
     class             starts when                          keeps its stream       completes at
     LD, ST            stream free                          until its bytes moved  + latency (LD), at once (ST)
@@ -19,7 +19,8 @@ and weight ports in `local`. All rates are fractions; `port(n)` is ceil(n / rate
 
 **Far memory.** A transfer of n bytes inside of the tensor asks the DRAM port for ceil(n / sharers) bytes if its level
 is 0, and the shared port for n bytes if the chip has a shared memory; both at once. Nothing inside: one cycle, no
-request. A port serves requests in the order in which they were made. It is free at a time T that need not be whole:
+request. The row numbers of a gather are not counted. A port serves requests in the order in which they were made. It is
+free at a time T that need not be whole:
 
     T = max(T, start) + bytes / rate          moved = ceil(T)
 
