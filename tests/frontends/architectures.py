@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onchip.frontends.torch import read_torch
+from onchip.ir.graph import Graph
 from onchip.training.networks import AttentionClassifier, Cnn, LstmClassifier
 
 Pair = tuple[nn.Module, tuple[Tensor, ...]]
@@ -171,6 +174,7 @@ ARCHITECTURES: dict[str, Callable[[], Pair]] = {
     "hand_written": lambda: (HandWritten(), (torch.randn(3, 5, 12),)),
     "bilinear": lambda: (Bilinear(), (torch.randn(3, 4, 8), torch.randn(3, 7, 12))),
     "rectangle": lambda: (Rectangle(), (torch.randn(3, 4, 8), torch.randn(3, 7, 8))),
+    "same": lambda: (nn.Conv2d(3, 4, (4, 2), padding="same"), (torch.randn(2, 3, 7, 6),)),
     "encoder": _encoder,
 }  # fmt: skip
 
@@ -188,6 +192,12 @@ def make(name: str) -> Pair:
                 part.running_mean.normal_()
                 part.running_var.uniform_(0.5, 2.0)
     return module.eval(), example
+
+
+@functools.cache
+def captured(name: str) -> Graph:
+    """Read an architecture by the torch front end, once per session."""
+    return read_torch(*make(name))
 
 
 def run(module: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:

@@ -15,7 +15,7 @@ from onchip.frontends.onnx import read_model, read_onnx
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
 from onchip.passes.fold import fold
-from tests.frontends.architectures import make
+from tests.frontends.architectures import captured
 from tests.frontends.onnx_models import IMAGE, Arrays, Shapes, exported, model, value
 
 
@@ -34,10 +34,8 @@ def test_networks_that_torch_exports(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "lstm", "attention", "resnet", "cross_attention"])
 def test_both_front_ends_agree_on_parameters_and_macs(name: str) -> None:
-    from onchip.frontends.torch import read_torch
-
     file, _, _ = exported(name)
-    ours, theirs = fold(read_onnx(file)), fold(read_torch(*make(name)))
+    ours, theirs = fold(read_onnx(file)), fold(captured(name))
     assert ours.bind(batch=1).macs() == theirs.bind(batch=1).macs()
     assert ours.parameters() == theirs.parameters()
     assert [n.op for n in ours.nodes] == [n.op for n in theirs.nodes]

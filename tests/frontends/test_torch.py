@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 import torch
@@ -14,12 +12,7 @@ from onchip.frontends.torch import read_torch
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
 from onchip.passes.fold import fold
-from tests.frontends.architectures import ARCHITECTURES, make, run
-
-
-@functools.cache
-def captured(name: str) -> Graph:
-    return read_torch(*make(name))
+from tests.frontends.architectures import ARCHITECTURES, captured, make, run
 
 
 def agrees(graph: Graph, example: tuple[Tensor, ...], wanted: list[Tensor]) -> None:
@@ -30,6 +23,7 @@ def agrees(graph: Graph, example: tuple[Tensor, ...], wanted: list[Tensor]) -> N
         np.testing.assert_allclose(made[name], tensor.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch about its own speed
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_read_and_folded_it_computes_what_torch_computes(name: str) -> None:
     module, example = make(name)

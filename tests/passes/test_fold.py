@@ -32,7 +32,8 @@ def same_meaning(graph: Graph, folded: Graph, *, tolerance: float = 1e-5) -> Non
     for seed, name in enumerate(graph.inputs):
         tensor = graph.tensor(name)
         assert all(isinstance(d, int) for d in tensor.shape)
-        inputs[name] = random(seed, *(int(d) for d in tensor.shape))
+        values = random(seed, *(int(d) for d in tensor.shape))
+        inputs[name] = values > 0 if tensor.dtype == "bool" else values
     before, after = evaluate(graph, inputs), evaluate(folded, inputs)
     for name in graph.outputs:
         assert before[name].shape == after[name].shape
@@ -128,6 +129,17 @@ def test_relu_crosses_the_pooling_in_front_of_it() -> None:
     graph = sheet.done(sheet.do("relu", y))
     folded = fold(graph)
     assert ops(folded) == ["conv2d", "max_pool2d"]
+    same_meaning(graph, folded)
+
+
+def test_relu_does_not_cross_an_average() -> None:
+    """The mean of positive parts is not the positive part of the mean."""
+    sheet = Sheet()
+    x = sheet.input("x", (1, 4, 4, 3))
+    y = sheet.do("avg_pool2d", sheet.do("conv2d", x, sheet.weights(4, 1, 1, 3)), kernel=(2, 2), stride=(2, 2))
+    graph = sheet.done(sheet.do("relu", y))
+    folded = fold(graph)
+    assert ops(folded) == ["conv2d", "avg_pool2d", "relu"]
     same_meaning(graph, folded)
 
 
@@ -268,6 +280,28 @@ def test_attention_that_is_written_out_is_recognised(rank: int, has_mask: bool) 
     assert "softmax" not in ops(folded)
     assert attention.attribute("scale", 0.0) == 0.25
     assert folded.macs() == graph.macs()
+    same_meaning(graph, folded)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mask_dtype", "extra"),
+    [((0.0, -1e9), "bool", []), ((-1e9, 0.0), "bool", ["logical_not"]), ((-2.0, 0.5), "f32", ["where"])],
+)
+def test_a_mask_that_is_chosen_by_a_bool_is_that_bool(
+    chosen: tuple[float, float], mask_dtype: str, extra: list[str]
+) -> None:
+    """where(keep, 0, -1e9) and where(drop, -1e9, 0) become keep-masks; other values stay additions."""
+    sheet = Sheet()
+    q, k, v = (sheet.input(n, (2, 3, length, 4)) for n, length in (("q", 5), ("k", 6), ("v", 6)))
+    picks = sheet.input("picks", (2, 1, 5, 6), "bool")
+    values = [sheet.constant(n, np.array(value, np.float32)) for n, value in zip("ab", chosen, strict=True)]
+    scores = sheet.do("matmul", q, sheet.do("transpose", k, perm=(0, 1, 3, 2)))
+    scores = sheet.do("add", scores, sheet.do("where", picks, *values))
+    graph = sheet.done(sheet.do("matmul", sheet.do("softmax", scores), v))
+    folded = fold(graph)
+    attention = next(n for n in folded.nodes if n.op == "attention")
+    assert folded.tensor(attention.inputs[3]).dtype == mask_dtype
+    assert [op for op in ops(folded) if op in ("logical_not", "where", "add", "softmax")] == extra
     same_meaning(graph, folded)
 
 

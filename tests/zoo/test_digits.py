@@ -27,17 +27,25 @@ def loaded(graph: Graph, module: torch.nn.Module, turned: dict[str, tuple[int, .
 
 
 @pytest.mark.parametrize(
-    ("name", "module"),
-    [("digits_cnn", Cnn()), ("digits_lstm", LstmClassifier()), ("digits_attention", AttentionClassifier())],
+    ("name", "module", "options"),
+    [
+        ("digits_cnn", Cnn(), {}),
+        ("digits_cnn", Cnn(3, image_size=32, classes=7), {"in_channels": 3, "image_size": 32, "classes": 7}),
+        ("digits_cnn", Cnn(3, image_size=64), {"in_channels": 3, "image_size": 64}),
+        ("digits_lstm", LstmClassifier(), {}),
+        ("digits_attention", AttentionClassifier(), {}),
+    ],
+    ids=["cnn", "cnn_3x32x32", "cnn_3x64x64", "lstm", "attention"],
 )
-def test_same_values_as_the_module(name: str, module: torch.nn.Module) -> None:
+def test_same_values_as_the_module(name: str, module: torch.nn.Module, options: dict[str, int]) -> None:
     kernels = {n: (0, 2, 3, 1) for n, p in module.named_parameters() if p.dim() == 4}
-    graph = loaded(build(name), module, kernels)
-    shape = (3, 1, 8, 8) if name == "digits_cnn" else (3, 8, 8)
+    graph = loaded(build(name, **options), module, kernels)
+    size = options.get("image_size", 8)
+    shape = (3, options.get("in_channels", 1), size, size) if kernels else (3, 8, 8)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     if kernels:  # the one layer behind the flattening counts channels first in torch
         weight = module.get_parameter("fc1.weight").detach().numpy()
-        order = np.arange(weight.shape[1]).reshape(64, 2, 2).transpose(1, 2, 0).ravel()
+        order = np.arange(weight.shape[1]).reshape(64, size // 4, size // 4).transpose(1, 2, 0).ravel()
         tensors = [
             constant_tensor(t.name, weight[:, order].copy()) if t.name == "fc1.weight" else t for t in graph.tensors
         ]
