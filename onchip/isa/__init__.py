@@ -33,7 +33,7 @@ the loops around it, outermost first: i0 to i3.
 Cycle 0 is the end of the barrier: all units and both far-memory ports are free, nothing on chip is worth keeping. The
 time of a kernel is the duration of its barrier plus the cycle of its last completion.
 
-**Cores.** Core (0, 0) has the largest share of every wave, so its time is the kernel's.
+**Cores.** Core (0, 0) has the largest share of every wave; its time is taken as the kernel's.
 """
 
 from onchip.isa.fields import LOAD, MATRIX, RECORD, STORE, STREAMS, VECTOR, Affine

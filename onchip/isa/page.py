@@ -159,8 +159,8 @@ def rates() -> str:
         names.setdefault(rate, []).append(op)
     for op, rate in (("RQ", "requantize"), ("RED", "reduce"), ("LUT", "lut")):
         names.setdefault(rate, []).append(op)
-    text = "Elements per cycle, as `vector.ops_per_cycle` of the chip file says; without an entry, one per lane. A rate\n"
-    text += "that is no whole number is rounded down, to 1 at least.\n\n"
+    text = "Elements per cycle, as `vector.ops_per_cycle` of the chip file says; without an entry, one per lane.\n"
+    text += "A rate that is no whole number is rounded down, to 1 at least.\n\n"
     return text + table(("rate", "instructions"), [(rate, ", ".join(ops)) for rate, ops in names.items()])
 
 
