@@ -1,16 +1,15 @@
 """Scaled dot-product attention as one op: y = softmax(q k^T * scale + mask) v, per head.
 
 In: q[B,Lq,H*D], k[B,Lk,G*D], v[B,Lk,G*Dv], mask [B or 1, H or 1, Lq, Lk] or absent. Out: [B,Lq,H*Dv].
-H query heads share G key and value heads (G divides H). H*D need not be the model's width: the projections are
-linear nodes outside.
+H query heads share G key and value heads (G divides H). H*D need not be the model's width: the projections are linear
+nodes outside.
 A bool mask keeps where true; a float mask is added to the scores. `causal` keeps column j <= row i + Lk - Lq.
 scale 0.0 stands for 1/sqrt(D). A row that keeps nothing gives 0.
-In integers: scores -> int8 at `score_scale`, `score_zero_point`; masked scores count as -128 and as exp 0; weights
--> int8 (1/256, -128); times v -> int8.
+In integers: scores -> int8 at `score_scale`, `score_zero_point`; masked scores count as -128 and as exp 0; weights ->
+int8 (1/256, -128); times v -> int8.
 
-The bilinear score e_ij = v_i^T W h_j / sqrt(d_k) is a composition, not an op: `linear(h, W)` gives W h_j, and that
-is `k` of attention
-with heads = 1, q = v_i. See `bilinear_scores` in tests/ops/test_attention.py and docs/arithmetic.md.
+The bilinear score e_ij = v_i^T W h_j / sqrt(d_k) is a composition, not an op: `linear(h, W)` gives W h_j, and that is
+`k` of attention with heads = 1, q = v_i. See `bilinear_scores` in tests/ops/test_attention.py and docs/arithmetic.md.
 Source: Vaswani 2017, eq. 1; Luong 2015, eq. 8 ("general").
 """
 

@@ -1,9 +1,8 @@
 """Convolution and pooling over channels-last activations.
 
 In: x [N,H,W,C]; weights [K,R,S,C/groups]; padding is (top, bottom, left, right). Out: [N,P,Q,K].
-Promises: integer results are exact. Products go through BLAS with float32 sums of at most 1,024 int8 products (2^24)
-or float64.
-Padding of an integer tensor is its zero point, so that padded cells add nothing.
+Promises: integer results are exact. Products go through BLAS, with float32 sums of at most 1,024 int8 products (2^24)
+or in float64. Padding of an integer tensor is its zero point, so that padded cells add nothing.
 max_pool2d and avg_pool2d keep the quantization of their input; avg_pool2d rounds half away from zero as LiteRT does.
 """
 

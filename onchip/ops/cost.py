@@ -1,9 +1,8 @@
 """What each op asks of the vector unit on the machine: passes over the tile, and tiles of scratch.
 
 In: an op's name and whether the kernel is in integers. Out: `VectorCost`. The planner sizes tiles with it; the
-instruction
-sequences themselves are the lowering's, and the simulated cycles come from those. A pass is one vector instruction over
-every element of the tile; scratch counts 32-bit words per element.
+instruction sequences themselves are the lowering's, and the simulated cycles come from those. A pass is one vector
+instruction over every element of the tile; scratch counts 32-bit words per element.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Promises: int8 unary ops are one 256-entry table, exact to the rounded float64 v
 relu, relu6, clip and neg too. int8 add and sub follow LiteRT ADD (left shift 20, two requantizations, then one);
 int8 mul requantizes the exact product once; `multiplier` f32 makes the ratio of scales in float32, as LiteRT does.
 int16 add, sub and mul do the same on 16 bits (left shift 15).
-`rounding` of add, sub is always that of MultiplyByQuantizedMultiplier in mode double,
-and of requantize in mode single; both agree with LiteRT ADD (0 of 294,272 outputs differ, either way).
+`rounding` of add, sub is always that of MultiplyByQuantizedMultiplier in mode double, and of requantize in mode single;
+both agree with LiteRT ADD (0 of 294,272 outputs differ, either way).
 """
 
 from collections.abc import Callable

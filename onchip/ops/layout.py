@@ -1,9 +1,8 @@
-"""Ops that move values or change their representation: reshape, transpose, concat, slice, gather, identity, mean,
-quantize.
+"""Ops that move values (reshape, transpose, concat, slice, gather, identity), mean, and the three that quantize.
 
 In: one or more tensors. Out: one tensor.
-Promises: reshape, transpose, concat, slice, gather and identity copy bits, so in integers their inputs and output
-share one quantization.
+Promises: reshape, transpose, concat, slice, gather and identity copy bits, so in integers their inputs and output share
+one quantization.
 A reshape target has one -1 at most; 0 keeps the dimension at the same place; a symbol stays where it is named.
 quantize rounds half to even (ONNX QuantizeLinear), or with `ties` away from zero (LiteRT).
 requantize multiplies once by the ratio of the scales; `multiplier` f32 takes that in float32, as LiteRT's RELU.

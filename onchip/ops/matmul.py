@@ -1,7 +1,7 @@
 """Matrix products: linear (activations by weights) and matmul (activations by activations).
 
-In: linear x[...,I], w[O,I], b[O]; matmul a[...,M,K], b[...,K,N] (or [...,N,K] with transpose_b). Out: [...,O] or
-[...,M,N].
+In: linear x[...,I], w[O,I], b[O]; matmul a[...,M,K], b[...,K,N] (or [...,N,K] with transpose_b).
+Out: [...,O] or [...,M,N].
 Promises: batch dimensions of matmul broadcast; integer results are exact accumulators, requantized once at the end.
 Integer matmul subtracts both zero points: sum (a - za)(b - zb), through row and column sums; so does linear where its
 weights have zero points. int16 activations (zero point 0) have 64-bit accumulators.

@@ -5,9 +5,8 @@ lengths[B] (absent: T). Out: y[B,T,H], h[B,H] (last), c[B,H] (last).
 `reverse` runs from the last step to the first, and y stays in the order of x. Past its length a sequence keeps its
 states, and y is 0 there.
 Integers (LiteRT's 8x8_16 structure): x, y, h int8; c int16 at scale 2^-n (n from the quantization of c); weights int8;
-b_ih int32 at the scale of x times w_ih, b_hh int32 at the scale of h times w_hh; gates int16 Q3.12. The step is
-rowwise.lstm_cell.
-The quantization of y is the quantization of h, and of h0 where it is there.
+b_ih int32 at the scale of x times w_ih, b_hh int32 at the scale of h times w_hh; gates int16 Q3.12.
+The step is rowwise.lstm_cell. The quantization of y is the quantization of h, and of h0 where it is there.
 Source: Hochreiter and Schmidhuber 1997; LiteRT lstm_eval.cc, CalculateLstmGateInteger8x8_16.
 """
 

@@ -3,11 +3,9 @@
 In: int8 rows (softmax_rows, layer_norm_rows) or int32 accumulators (lstm_cell), and constants prepared from scales.
 Out: int8 rows; lstm_cell also the int16 cell.
 Promises: every line below is one instruction of the vector unit on 32-bit lanes (the word behind it names it), or on
-one value
-per row ("row"); nothing else is used, so that the lowering mirrors it line by line. docs/arithmetic.md holds the
-same tables.
-softmax_rows equals LiteRT's reference Softmax (reference_ops, int8 to int8) where that is defined: sums of exp below
-512.
+one value per row ("row"); nothing else is used, so that the lowering mirrors it line by line. docs/arithmetic.md holds
+the same tables.
+softmax_rows equals LiteRT's reference Softmax (reference_ops, int8 to int8) where that is defined: sums of exp below 512.
 lstm_cell equals LiteRT's integer LSTM 8x8_16. layer_norm_rows is our own: within 1 of the rounded float result.
 """
 
@@ -140,8 +138,7 @@ def layer_norm_rows(x: Array, constants: LayerNormConstants) -> NDArray[np.int8]
 def layer_norm_factor(
     rest: Integers, squares: Integers, constants: LayerNormConstants
 ) -> tuple[Integers, Integers, Integers]:
-    """Give (y in Q2.29, left shift, right shift) with y 2^(left - right - 10) = 1 / sqrt(n var + n eps / sx^2), per
-    row.
+    """Give, per row, (y in Q2.29, left shift, right shift): y 2^(left - right - 10) = 1 / sqrt(n var + n eps / sx^2).
 
     `rest` = n (mean - rounded mean), `squares` = sum of squares about the rounded mean; n var = squares - rest^2 / n.
     """

@@ -1,14 +1,13 @@
 """The vocabulary that every op shares: shapes, attributes, quantization, and the record `Op`.
 
-In: nothing. Out: `Shape`, `Attributes`, `Quantization`, `Op`, `Refusal`, and the small functions by which shape
-rules read dimensions.
-Promises: an `Op` is pure. Its shape rule looks at shapes and attributes only, its references look at arrays and
-attributes only.
-A dimension is a non-negative integer, or a name ("N", "seq"): a symbol stands for one number that is not known yet
-and is equal to itself alone.
+In: nothing. Out: `Shape`, `Attributes`, `Quantization`, `Op`, `Refusal`, and the small functions by which shape rules
+read dimensions.
+Promises: an `Op` is pure. Its shape rule looks at shapes and attributes only, its references at arrays and attributes
+only. A dimension is a non-negative integer, or a name ("N", "seq"): a symbol stands for one number that is not known
+yet and is equal to itself alone.
 Absent optional inputs are `None`, as shape and as array.
-A rule that cannot go on raises `Refusal(code, fact, next)`; whoever knows the node's name (ir/graph.py) turns it
-into an OnchipError.
+A rule that cannot go on raises `Refusal(code, fact, next)`; whoever knows the node's name (ir/graph.py) turns it into
+an OnchipError.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def loaded(graph: Graph, module: torch.nn.Module, turned: dict[str, tuple[int, .
     ],
     ids=["cnn", "cnn_3x32x32", "cnn_3x64x64", "lstm", "attention"],
 )
-def test_same_values_as_the_module(name: str, module: torch.nn.Module, options: dict[str, int]) -> None:
+def test_same_values_as_the_module(name: str, module: torch.nn.Module, options: dict[str, Any]) -> None:
     kernels = {n: (0, 2, 3, 1) for n, p in module.named_parameters() if p.dim() == 4}
     graph = loaded(build(name, **options), module, kernels)
     size = options.get("image_size", 8)
