@@ -5,7 +5,7 @@ Out: int8 rows; lstm_cell also the int16 cell.
 Promises: every line below is one instruction of the vector unit on 32-bit lanes (the word behind it names it), or on
 one value per row ("row"); nothing else is used, so that the lowering mirrors it line by line. docs/arithmetic.md holds
 the same tables.
-softmax_rows equals LiteRT's reference Softmax (reference_ops, int8 to int8) where that is defined: sums of exp below 512.
+softmax_rows equals LiteRT's reference Softmax (reference_ops, int8 to int8) where that is defined: sums of exp < 512.
 lstm_cell equals LiteRT's integer LSTM 8x8_16. layer_norm_rows is our own: within 1 of the rounded float result.
 """
 
