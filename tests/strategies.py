@@ -15,7 +15,6 @@ import hypothesis.strategies as st
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.ir.program import SEMAPHORES
 from onchip.isa import (
     LD,
     LOAD,
@@ -35,7 +34,7 @@ from onchip.isa import (
     Instruction,
     timing,
 )
-from onchip.isa.fields import LEVELS
+from onchip.isa.fields import LEVELS, SEMAPHORES
 from tests.networks import network, small_chip
 
 MAX_TOKENS = 60  # the engine's queues hold 64

@@ -22,12 +22,8 @@ from onchip.chip import Chip
 from onchip.errors import InternalError
 from onchip.ir.graph import Graph
 from onchip.isa import BARRIER, CLASSES, LOOP, RECORD, STREAMS
-from onchip.isa.fields import FIELD_BITS, LEVELS, Record, decode_record, encode_record
+from onchip.isa.fields import FIELD_BITS, LEVELS, SEMAPHORES, Record, decode_record, encode_record
 from onchip.isa.instructions import Instruction, from_record
-
-# the eight semaphores: who signals, who waits (indices of STREAMS)
-SEMAPHORES = ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 3), (3, 2))
-SEMAPHORE = {pair: number for number, pair in enumerate(SEMAPHORES)}
 
 
 @dataclass(frozen=True, slots=True)

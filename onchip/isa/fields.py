@@ -49,6 +49,9 @@ AFFINES = 8  # affine operands in a record
 AFFINE_PARTS = 1 + LEVELS + CORE_AXES + 2  # base, strides, core strides, toggle mask, slot
 STREAMS = ("LOAD", "MATRIX", "VECTOR", "STORE")
 LOAD, MATRIX, VECTOR, STORE = range(4)
+# the eight semaphores: who signals, who waits (indices of STREAMS)
+SEMAPHORES = ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 3), (3, 2))
+SEMAPHORE = {pair: number for number, pair in enumerate(SEMAPHORES)}
 FIELD_BITS = 40  # signed; addresses up to 512 GiB
 WORD_BITS = 128
 HEADER_BITS = 4 + 8 + 8 + 8 + 32 + 8  # op, wait, signal, sub, mask of present integers (24 + 8 spare), mask of affines

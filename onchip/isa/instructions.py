@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onchip.isa.fields import LOAD, MATRIX, STORE, VECTOR, Affine, affine_from_row, pack, parse_affine
+from onchip.isa.fields import LOAD, MATRIX, STORE, VECTOR, Affine, affine_from_row, pack
 from onchip.isa.memory import Memory
 
 Indices = tuple[int, ...]
@@ -52,12 +52,9 @@ class Instruction:
         return pack([self.parts()])[0]
 
     def __str__(self) -> str:
-        parts = [self.NAME]
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if value != f.default:
-                parts.append(f"{f.name}={value}")
-        return " ".join(parts)
+        from onchip.isa.text import write_line
+
+        return write_line(self)
 
 
 @functools.cache
@@ -347,17 +344,3 @@ def from_record(record: Any, classes: dict[int, type[Instruction]]) -> Instructi
     values: dict[str, Any] = {name: int(record["integers"][i]) for i, name in enumerate(integers)}
     values |= {name: affine_from_row(record["affines"][i]) for i, name in enumerate(affines)}
     return kind(wait=int(record["wait"]), signal=int(record["signal"]), sub=int(record["sub"]), **values)
-
-
-def parse_instruction(text: str, classes: dict[int, type[Instruction]]) -> Instruction:
-    """Read one line of assembler text. Raises ValueError."""
-    name, *parts = text.split()
-    kind = {c.NAME: c for c in classes.values()}.get(name)
-    if kind is None:
-        raise ValueError(f"unknown instruction {name!r}")
-    _, affines = operand_names(kind)
-    values: dict[str, Any] = {}
-    for part in parts:
-        key, _, value = part.partition("=")
-        values[key] = parse_affine(value) if key in affines else int(value)
-    return kind(**values)

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onchip.errors import DoesNotFit, InternalError
-from onchip.ir.program import SEMAPHORE
 from onchip.isa import LOOP, NOP, Affine, Instruction
-from onchip.isa.fields import LEVELS
+from onchip.isa.fields import LEVELS, SEMAPHORE
 from onchip.isa.instructions import operand_names
 
 

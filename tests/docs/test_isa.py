@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import onchip as oc
-from onchip.ir.program import SEMAPHORES, Program
+from onchip.ir.program import Program
 from onchip.isa import CLASSES, STREAMS, Affine, Instruction
+from onchip.isa.fields import SEMAPHORES
 from onchip.isa.vector import VOPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "isa.md").read_text(encoding="utf-8")
