@@ -218,7 +218,7 @@ class Call:
         zero, scale = params.zero_point[0], np.float32(params.scale[0])
 
         def step(value: float) -> int:
-            real = np.float32(value) / scale
+            real = np.clip(np.float32(value) / scale, -(2.0**31), 2.0**31)
             return zero + int(np.sign(real) * np.floor(np.abs(real) + np.float32(0.5)))
 
         if activation in ("relu", "relu6", "relu_0_to_1"):
