@@ -2,9 +2,11 @@
 
 In:       batch (a symbol or a number), image size, classes.
 Out:      a Graph from `input` [batch, size, size, 3] to logits [batch, classes].
-Promises: Keras' ResNet50V2 and its sisters, layer for layer and name for name (the softmax is left to the host). As in
-          TF-Slim the stride stands in the last block of a stage, so a stage's blocks but the last see the larger map.
-Sources:  He et al. 2016 (identity mappings), figure 1b; keras.applications.resnet_v2.
+Promises: TF-Slim's resnet_v2_50 and its sisters under the names of Keras' ResNet50V2, which are the same but for the
+          first pooling: Keras pads it with zeros, TF-Slim with nothing that could win. The stride stands in the last
+          block of a stage, so that all but its last block see the larger map. The softmax is left to the host.
+Sources:  He et al. 2016 (identity mappings), figure 1b; tensorflow/models, slim/nets/resnet_v2.py;
+          keras.applications.resnet_v2.
 """
 
 from __future__ import annotations
@@ -36,9 +38,7 @@ def resnet_v2(
     sketch = Sketch(name, weights=weights, seed=seed)
     x = sketch.input("input", (batch, image_size, image_size, 3))
     x = sketch.conv2d(x, "conv1_conv", channels=(3, 64), kernel=7, stride=2, padding=3, has_bias=True)
-    # Keras pads with zeros in front of this pooling, not with the lowest value
-    x = sketch.node("pad", (x,), "pool1_pad", pads=(0, 0, 1, 1, 1, 1, 0, 0))
-    x = sketch.pool("max_pool2d", x, "pool1_pool", kernel=3, stride=2)
+    x = sketch.pool("max_pool2d", x, "pool1_pool", kernel=3, stride=2, padding="same")
     given = 64
     for stage, (width, count) in enumerate(zip(WIDTHS, BLOCKS[name], strict=True), 2):
         for block in range(1, count + 1):

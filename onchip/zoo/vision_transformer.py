@@ -147,7 +147,7 @@ def _window_attention(sketch: Sketch, x: str, name: str, *, heads: int, shift: i
     )
     scores = sketch.node("add", (scores, _bias(sketch, name, heads)), f"{name}.biased")
     if shift:
-        mask = sketch.known(f"{name}.mask", _shift_mask(rows, columns, shift))
+        mask = sketch.known(f"{name}.mask", shift_mask(rows, columns, shift))
         scores = sketch.node("add", (scores, mask), f"{name}.masked")
     y = sketch.node("matmul", (sketch.node("softmax", (scores,), f"{name}.softmax"), v), f"{name}.mix")
     y = sketch.node("transpose", (y,), f"{name}.merge", perm=(0, 1, 3, 2, 4))
@@ -174,20 +174,20 @@ def _bias(sketch: Sketch, name: str, heads: int) -> str:
     """Gather the learned bias of each pair of cells: [1, heads, 49, 49]."""
     span, cells = 2 * WINDOW - 1, WINDOW * WINDOW
     table = sketch.constant(f"{name}.relative_position_bias_table", (span * span, heads), scale=0.02)
-    index = sketch.known(f"{name}.relative_position_index", _relative_index())
+    index = sketch.known(f"{name}.relative_position_index", relative_index())
     bias = sketch.node("gather", (table, index), f"{name}.relative_position_bias")
     bias = sketch.node("transpose", (bias,), f"{name}.relative_position_bias.heads", perm=(2, 0, 1))
     return sketch.node("reshape", (bias,), f"{name}.relative_position_bias.shape", shape=(1, heads, cells, cells))
 
 
-def _relative_index() -> NDArray[np.int64]:
+def relative_index() -> NDArray[np.int64]:
     """Give the row of the bias table for each pair of cells of a window."""
     at = np.stack(np.meshgrid(np.arange(WINDOW), np.arange(WINDOW), indexing="ij")).reshape(2, -1)
     apart = at[:, :, None] - at[:, None, :] + WINDOW - 1
     return (apart[0] * (2 * WINDOW - 1) + apart[1]).astype(np.int64)
 
 
-def _shift_mask(rows: int, columns: int, shift: int) -> NDArray[np.float32]:
+def shift_mask(rows: int, columns: int, shift: int) -> NDArray[np.float32]:
     """Give -100 where two cells of a shifted window were no neighbours: [windows, 1, 49, 49]."""
 
     def region(count: int) -> NDArray[np.int64]:
