@@ -8,15 +8,25 @@ rnn: h' = activation(W x + b + U h + c), tanh or relu (Elman 1990).
 `reverse` runs from the last step to the first, and y stays in the order of x. Past its length a sequence keeps its
 state, and y is 0 there; so `reverse` with lengths starts each sequence at its own end. Two directions are two nodes
 and a concat.
+Integers: x, y, h, h0 and weights int8, b_ih int32 at the scale of x times w_ih, b_hh at that of h times w_hh; the steps
+are those of gru_int8.py, within a few steps of the float result (no LiteRT kernel exists). Padded y is the zero point.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
+from onchip.numerics import Integers, integer_matmul
 from onchip.ops.elementwise import sigmoid
+from onchip.ops.gru_int8 import (
+    gru_cell,
+    narrow_state,
+    recurrent_constants,
+    rnn_cell,
+    wide_state,
+)
 from onchip.ops.picture import one_of
-from onchip.ops.types import Array, Attributes, Op, Refusal, Shape, Shapes, elements, f32, ranked, same
+from onchip.ops.types import Array, Attributes, Op, Params, Refusal, Shape, Shapes, elements, f32, ranked, same
 
 
 def recurrent_shape(gates: int) -> Callable[[Attributes, Shapes], tuple[Shape, ...]]:
@@ -116,6 +126,63 @@ def _rnn(
     return unroll(attributes, step, start, x.shape[1], lengths, 0)
 
 
+def _accumulated(x: Array, w: Array, b: Array | None, zero_point: int) -> Array:
+    acc = integer_matmul(x.reshape(-1, x.shape[-1]), w.T, zero_point).reshape(*x.shape[:-1], -1)
+    return acc if b is None else acc + b.astype(np.int32)
+
+
+def _gru_integer(
+    attributes: Attributes,
+    given: Params,
+    made: Params,
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    h0: Array | None = None,
+    lengths: Array | None = None,
+) -> tuple[Array, Array]:
+    n = attributes.integer("hidden")
+    k = recurrent_constants(given, made, 3 * n)
+    inputs = _accumulated(x, w_ih, b_ih, k.input_zero_point)
+    bias = None if b_hh is None else b_hh[2 * n :]
+
+    def candidate(reset: Integers) -> Array:
+        return _accumulated(narrow_state(reset, k), w_hh[2 * n :], bias, k.zero_point)
+
+    def step(t: int, h: Array) -> Array:
+        hidden = _accumulated(narrow_state(h, k), w_hh, b_hh, k.zero_point)
+        return gru_cell(inputs[:, t], hidden, h, k, None if attributes.flag("linear_before_reset") else candidate)
+
+    start = np.zeros((x.shape[0], n), np.int64) if h0 is None else wide_state(h0, k)
+    y, h = unroll(attributes, step, start, x.shape[1], lengths, 0)
+    return narrow_state(y, k), narrow_state(h, k)
+
+
+def _rnn_integer(
+    attributes: Attributes,
+    given: Params,
+    made: Params,
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    h0: Array | None = None,
+    lengths: Array | None = None,
+) -> tuple[Array, Array]:
+    n, is_relu = attributes.integer("hidden"), attributes.text("activation") == "relu"
+    k = recurrent_constants(given, made, n, is_relu=is_relu)
+    inputs = _accumulated(x, w_ih, b_ih, k.input_zero_point)
+
+    def step(t: int, h: Array) -> Array:
+        return rnn_cell(inputs[:, t], _accumulated(h, w_hh, b_hh, k.zero_point), k, is_relu=is_relu)
+
+    start = np.full((x.shape[0], n), k.zero_point, np.int8) if h0 is None else h0
+    return unroll(attributes, step, start, x.shape[1], lengths, k.zero_point)
+
+
 def _macs(gates: int) -> Callable[[Attributes, Shapes, Shapes], int]:
     def macs(attributes: Attributes, inputs: Shapes, _outputs: Shapes) -> int:
         hidden, x = attributes.integer("hidden"), ranked(inputs[0], 3, "x")
@@ -139,6 +206,7 @@ OPS: tuple[Op, ...] = (
         INPUTS,
         recurrent_shape(3),
         _gru,
+        integer=_gru_integer,
         required=3,
         needs=("hidden",),
         defaults={"reverse": False, "linear_before_reset": True},
@@ -152,6 +220,7 @@ OPS: tuple[Op, ...] = (
         INPUTS,
         recurrent_shape(1),
         _rnn,
+        integer=_rnn_integer,
         required=3,
         needs=("hidden",),
         defaults={"reverse": False, "activation": "tanh"},

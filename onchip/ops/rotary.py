@@ -3,6 +3,8 @@
 In: x [B,L,heads*D], cos and sin [L,R/2] or [B or 1,L,R/2] with R <= D even; the first R values of a head turn, the
 others stay. Out: as x.
 (a, b) -> (a cos - b sin, b cos + a sin); a and b are value i and i + R/2, or 2i and 2i + 1 with `interleaved`.
+Integers: x int8; cos and sin int8 or int16 of one scale and zero point 0; the exact sum of two products is requantized
+once, the untouched rest at the ratio of the scales.
 Source: Su 2021, eq. 34; ONNX RotaryEmbedding (opset 23).
 """
 
@@ -10,10 +12,13 @@ from typing import cast
 
 import numpy as np
 
+from onchip.numerics import clamp, wide
+from onchip.ops.requantizing import scale_down
 from onchip.ops.types import (
     Array,
     Attributes,
     Op,
+    Params,
     Refusal,
     Shape,
     Shapes,
@@ -69,6 +74,19 @@ def _reference(attributes: Attributes, x: Array, cos: Array, sin: Array) -> tupl
     return (joined_pairs(attributes, a * c - b * s, b * c + a * s, rest, shape),)
 
 
+def _integer(attributes: Attributes, given: Params, made: Params, x: Array, cos: Array, sin: Array) -> tuple[Array]:
+    px, pc, ps, py = given[0], given[1], given[2], made[0]
+    if px is None or pc is None or ps is None or py is None:
+        raise Refusal("OC1322", "x, cos, sin or the output has no quantization")
+    if pc != ps or pc.zero_point != (0,):
+        raise Refusal("OC1319", "cos and sin need one scale, and zero point 0")
+    a, b, rest = turned_pairs(attributes, wide(x) - px.zero_point[0], cos.shape[-1])
+    c, s = wide(cos)[..., None, :], wide(sin)[..., None, :]
+    left, right = (scale_down(attributes, acc, (px, pc), py) for acc in (a * c - b * s, b * c + a * s))
+    y = joined_pairs(attributes, left, right, scale_down(attributes, rest, (px,), py), x.shape)
+    return (clamp(y + py.zero_point[0], -128, 127).astype(np.int8),)
+
+
 def _vector_ops(_attributes: Attributes, inputs: Shapes, _outputs: Shapes) -> int:
     """Count two products and a sum per element."""
     return 3 * elements(inputs[0])
@@ -80,6 +98,7 @@ OPS: tuple[Op, ...] = (
         ("x", "cos", "sin"),
         _shape,
         _reference,
+        integer=_integer,
         needs=("heads",),
         defaults={"interleaved": False},
         vector_ops=_vector_ops,
