@@ -19,7 +19,7 @@ def run(
     op: str, values: NDArray[np.int64], given: tuple[float, int], made: tuple[float, int], attributes: str = ""
 ) -> None:
     """Run one int8 node with one input on a chip and by the reference; assert equal outputs."""
-    shape, chip = list(values.shape), "h100-sxm" if "fp32" in attributes else "edge-npu-16"
+    shape, chip = list(values.shape), "h100-sxm" if "rounding" in attributes else "edge-npu-16"
     text = f"""graph "one"
 tensor "x" f32 {shape}
 tensor "xq" i8 {shape} q={{"scale":[{given[0]}],"zero":[{given[1]}],"axis":null}}
@@ -73,3 +73,8 @@ def test_relu_between_scales() -> None:
 @still
 def test_relu6_between_scales() -> None:
     run("relu6", EVERY.reshape(1, 256), (0.1, -128), (0.03, -128))
+
+
+@still
+def test_double_rounding_of_shifted_accumulators_that_leave_32_bits() -> None:
+    run("requantize", EVERY.reshape(1, 256), (16.0, -128), (1e-6, 0), '"dtype":"i8","rounding":"double"')
