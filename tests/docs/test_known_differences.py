@@ -73,8 +73,3 @@ def test_relu_between_scales() -> None:
 @still
 def test_relu6_between_scales() -> None:
     run("relu6", EVERY.reshape(1, 256), (0.1, -128), (0.03, -128))
-
-
-@still
-def test_double_rounding_of_shifted_accumulators_that_leave_32_bits() -> None:
-    run("requantize", EVERY.reshape(1, 256), (16.0, -128), (1e-6, 0), '"dtype":"i8","rounding":"double"')
