@@ -9,10 +9,9 @@ the number of cores that have work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,30 +23,18 @@ from onchip.isa import BARRIER, LOOP, timing
 from onchip.isa.fields import Record
 from onchip.isa.machine import machine_of
 from onchip.simulator import engine
+from onchip.simulator.operands import Code, Ints
 
 MAX_EVENTS = 1_000_000
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class KernelArrays:
-    """A kernel's records behind each other, as the engines take them."""
+    """A kernel as the engines take it: its code, the counts that its barrier sets, the cores that have work."""
 
-    ops: NDArray[np.uint8]
-    waits: NDArray[np.uint8]
-    signals: NDArray[np.uint8]
-    subs: NDArray[np.uint8]
-    integers: Ints
-    affines: Ints
-    has: NDArray[np.bool_]
-    starts: Ints
+    code: Code
     initial: Ints
     active: int
-    records: Record
-
-    @property
-    def code(self) -> tuple[Any, ...]:
-        return (self.ops, self.waits, self.signals, self.subs, self.integers, self.affines, self.has, self.starts)
 
 
 def kernel_arrays(program: Program, kernel: KernelCode) -> KernelArrays:
@@ -57,13 +44,19 @@ def kernel_arrays(program: Program, kernel: KernelCode) -> KernelArrays:
     if barrier["op"] != BARRIER.OP:
         raise InternalError("OC9004", kernel.name, "does not start with a barrier")
     packed = int(barrier["integers"][0])
-    records = np.concatenate(parts)
+    initial = np.array([packed >> 4 * i & 15 for i in range(8)], np.int64)
+    return KernelArrays(code_of(parts), initial, int(barrier["integers"][1]))
+
+
+def code_of(streams: Sequence[Record]) -> Code:
+    """Return the records of four streams behind each other, by field."""
+    records = np.concatenate(streams)
     affines = np.ascontiguousarray(records["affines"])
-    return KernelArrays(
+    has: NDArray[np.bool_] = np.not_equal(affines, 0).any(axis=2)
+    return Code(
         records["op"].copy(), records["wait"].copy(), records["signal"].copy(), records["sub"].copy(),
-        np.ascontiguousarray(records["integers"]), affines, affines.any(axis=2),
-        np.cumsum([0, *(len(p) for p in parts)]).astype(np.int64),
-        np.array([packed >> 4 * i & 15 for i in range(8)], np.int64), int(barrier["integers"][1]), records,
+        np.ascontiguousarray(records["integers"]), affines, has,
+        np.cumsum([0, *map(len, streams)]).astype(np.int64),
     )  # fmt: skip
 
 
@@ -110,7 +103,7 @@ def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, r
     """Return the totals of one kernel and the events that `room` had space for."""
     low, high = interior(arrays) if fast else (0, -1)
     rows = np.zeros((room, engine.EVENT_FIELDS), np.int64)
-    totals, n = engine.play(*arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
+    totals, n = engine.play(arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
     if totals[engine.STATUS] != engine.OK:
         problem = "deadlock" if totals[engine.STATUS] == engine.DEADLOCK else "semaphore overflow"
         raise InternalError("OC9007", name, f"{problem} after {totals[engine.INSTRUCTIONS]} instructions")
@@ -118,50 +111,42 @@ def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, r
 
 
 def _key(arrays: KernelArrays) -> bytes:
-    """Everything that decides durations: the code without addresses."""
-    affines = arrays.affines.copy()
-    transfers = (arrays.ops == 1) | (arrays.ops == 2)
-    affines[transfers, 0:2] = 0
-    affines[transfers, 6] = 0
-    others = ~transfers
-    affines[others, 0:2] = 0
-    vector = (arrays.ops >= 5) & (arrays.ops <= 8) | (arrays.ops == 4)
-    affines[vector, 2] = 0
-    parts = (arrays.ops, arrays.waits, arrays.signals, arrays.subs, _timed_integers(arrays), affines, arrays.has[:, 3:])
-    return b"".join(p.tobytes() for p in (*parts, arrays.starts, arrays.initial)) + str(arrays.active).encode()
-
-
-def _timed_integers(arrays: KernelArrays) -> Ints:
-    integers = arrays.integers.copy()
-    transfers = (arrays.ops == 1) | (arrays.ops == 2)
+    """Return everything that decides durations: the code without addresses, strides and values."""
+    code = arrays.code
+    affines, has, integers = code.affines.copy(), code.has.copy(), code.integers.copy()
+    transfers, weights, requantize = (code.ops == 1) | (code.ops == 2), code.ops == 3, code.ops == 5
+    products_and_lanes = (code.ops >= 4) & (code.ops <= 8)
+    for rows, places in ((transfers, (0, 1, 6)), (weights, (0,)), (products_and_lanes, (0, 1, 2))):
+        for at in places:
+            affines[rows, at], has[rows, at] = 0, False
     integers[transfers, 8:15] = 0
-    requantize = arrays.ops == 5
     integers[requantize, 13:] = 0
-    return integers
+    parts = (code.ops, code.waits, code.signals, code.subs, integers, affines, has, code.starts, arrays.initial)
+    return b"".join(p.tobytes() for p in parts) + str(arrays.active).encode()
 
 
 def interior(arrays: KernelArrays) -> tuple[int, int]:
     """Return the range of the outermost loop's indices in which its index clips nothing."""
-    low, high = 0, 1 << 40
+    low, high, code = 0, 1 << 40, arrays.code
     for stream in range(4):
         open_loops: list[tuple[int, int]] = []
-        for i in range(int(arrays.starts[stream]), int(arrays.starts[stream + 1])):
+        for i in range(int(code.starts[stream]), int(code.starts[stream + 1])):
             while open_loops and open_loops[-1][0] <= i:
                 open_loops.pop()
-            if arrays.ops[i] == LOOP.OP:
-                count, body = int(arrays.integers[i][0]), int(arrays.integers[i][1])
+            if code.ops[i] == LOOP.OP:
+                count, body = int(code.integers[i][0]), int(code.integers[i][1])
                 high = min(high, count - 1) if not open_loops else high
                 open_loops.append((i + 1 + body, count))
                 continue
             counts = [c for _, c in open_loops]
-            for row, size, limit in _extents(arrays, i):
+            for row, size, limit in _extents(code, i):
                 low, high = _narrow(row, size, limit, counts, low, high)
     return low, high
 
 
-def _extents(arrays: KernelArrays, i: int) -> list[tuple[Ints, int, int | None]]:
+def _extents(code: Code, i: int) -> list[tuple[Ints, int, int | None]]:
     """Return (operand, size, limit) of what can be clipped: coordinates have a limit, remaining extents have none."""
-    op, integers, affines, has = arrays.ops[i], arrays.integers[i], arrays.affines[i], arrays.has[i]
+    op, integers, affines, has = code.ops[i], code.integers[i], code.affines[i], code.has[i]
     if op in (1, 2):
         return [(affines[2 + d], int(integers[d]), int(integers[4 + d])) for d in range(4) if affines[2 + d][1]]
     if op == 3:

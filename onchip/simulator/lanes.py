@@ -9,17 +9,18 @@ with the NumPy definition in `numerics.py` and with outside witnesses.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from onchip.simulator.operands import inner
 
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 
-@njit
+@inner
 def wrap(x):
     return np.int64(np.int32(x & 0xFFFFFFFF))
 
 
-@njit
+@inner
 def high_multiply(a, b):
     """Saturating rounding doubling high multiply, 32 bits."""
     if a == INT_MIN and b == INT_MIN:
@@ -29,7 +30,7 @@ def high_multiply(a, b):
     return p >> 31 if p >= 0 else -((-p) >> 31)
 
 
-@njit
+@inner
 def high_multiply_16(a, b):
     if a == -32768 and b == -32768:
         return np.int64(32767)
@@ -38,7 +39,7 @@ def high_multiply_16(a, b):
     return p >> 15 if p >= 0 else -((-p) >> 15)
 
 
-@njit
+@inner
 def rounding_shift(x, exponent):
     """Divide by 2**exponent, halves away from zero."""
     mask = (np.int64(1) << exponent) - 1
@@ -47,7 +48,7 @@ def rounding_shift(x, exponent):
     return (x >> exponent) + (1 if rest > threshold else 0)
 
 
-@njit
+@inner
 def leading_zeros(x):
     """Count leading zeros of the 32-bit pattern."""
     u, n = x & 0xFFFFFFFF, 32
@@ -57,7 +58,7 @@ def leading_zeros(x):
     return np.int64(n)
 
 
-@njit
+@inner
 def scale(acc, multiplier, shift, mode, real):
     """Multiply by multiplier * 2**(shift - 31): mode 0 rounds once, 1 twice, 2 in float32 by `real`."""
     if mode == 0:
@@ -71,7 +72,7 @@ def scale(acc, multiplier, shift, mode, real):
     return np.int64(np.rint(np.float32(acc) * real))
 
 
-@njit
+@inner
 def lane(sub, x, y):
     """One lane of a VOP; see isa/vector.py."""
     if sub == 0:

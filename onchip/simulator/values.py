@@ -18,11 +18,15 @@ from onchip.errors import InternalError, NotSupported, UsageError
 from onchip.ir.evaluate import evaluate
 from onchip.ir.program import Program, Region
 from onchip.ir.trace import RunTrace, Trace
+from onchip.isa import LUT, RQ
 from onchip.simulator import interpreter
-from onchip.simulator.clock import KernelArrays, kernel_arrays
+from onchip.simulator.clock import kernel_arrays
+from onchip.simulator.nests import find_nests, make_scratch
+from onchip.simulator.operands import Code
+from onchip.simulator.products import MARGIN, form, multiplies_bytes
+from onchip.simulator.vectors import make_memory, make_stage
 
 ORDER = (0, 1, 2, 3)
-MARGIN = 64  # bytes behind far memory: word views need whole words
 NUMPY = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "bool": np.uint8}
 
 
@@ -36,13 +40,15 @@ class Runner:
         self.program = program
         self._order = np.array(order, np.int64)
         self._kernels = [kernel_arrays(program, k) for k in program.kernels]
+        codes = [arrays.code for arrays in self._kernels]
+        self._nests = find_nests(codes)
+        self._scratch = make_scratch(codes, self._nests, form(multiplies_bytes()))
+        self._stage = make_stage(_longest_row(codes))
+        self._control = np.zeros(interpreter.CONTROL, np.int64)
         self._far = np.zeros(program.far_bytes + MARGIN, np.uint8)
         for region in program.regions:
             self._place(region)
-        local = program.chip.local
-        self._local = np.zeros(-(-local.size_bytes // 4) * 4, np.uint8)
-        self._accumulator = np.zeros(local.accumulator_bytes // 4, np.int32)
-        self._weights = np.zeros(_weight_shape(self._kernels), np.float32)
+        self._memory = make_memory(program.chip.local.size_bytes, program.chip.local.accumulator_bytes // 4)
 
     def _place(self, region: Region) -> None:
         if region.kind == "constant":
@@ -67,20 +73,24 @@ class Runner:
 
     def run(self) -> None:
         """Run all kernels on what far memory holds now."""
-        for kernel, arrays in zip(self.program.kernels, self._kernels, strict=True):
+        for kernel, arrays, nests in zip(self.program.kernels, self._kernels, self._nests, strict=True):
             for core in _cores(kernel.core_grid):
-                stuck = interpreter.run(
-                    *arrays.code,
+                status = interpreter.run(
+                    arrays.code,
+                    nests,
                     arrays.initial,
                     self._order,
-                    *core,
+                    core,
                     self._far,
-                    self._local,
-                    self._accumulator,
-                    self._weights,
+                    self._memory,
+                    self._scratch,
+                    self._stage,
+                    self._control,
                 )
-                if stuck:
+                if status == interpreter.DEADLOCK:
                     raise InternalError("OC9007", kernel.name, "deadlock: no stream can go on")
+                if status == interpreter.OUTSIDE:
+                    raise InternalError("OC9007", kernel.name, "an instruction leaves the memory")
 
     def _write(self, region: Region, tensors: Mapping[str, NDArray[Any]]) -> None:
         value = tensors.get(region.name)
@@ -105,16 +115,10 @@ def _cores(grid: tuple[int, int]) -> list[tuple[int, int]]:
     return [(row, column) for row in range(grid[0]) for column in range(grid[1])]
 
 
-def _weight_shape(kernels: list[KernelArrays]) -> tuple[int, int]:
-    """Return room for the largest weight block, columns rounded up to the interpreter's block."""
-    rows = columns = 1
-    for arrays in kernels:
-        loads = arrays.ops == 3
-        if loads.any():
-            rows = max(rows, int(arrays.integers[loads, 0].max()))
-            columns = max(columns, int(arrays.integers[loads, 1].max()))
-    block = interpreter.BLOCK
-    return -(-rows // block) * block, -(-columns // block) * block
+def _longest_row(codes: list[Code]) -> int:
+    """Return the lanes of the longest row of a vector instruction."""
+    found = [code.integers[(code.ops >= RQ.OP) & (code.ops <= LUT.OP), 3] for code in codes]
+    return int(np.concatenate(found).max(initial=0)) if found else 0
 
 
 def run_values(program: Program, inputs: Mapping[str, NDArray[Any]], trace: Trace) -> RunTrace:

@@ -1,4 +1,4 @@
-"""The event engine against the cycle-stepped control model, and the engine that skips repeating iterations against itself.
+"""The event engine against the cycle-stepped control model, and the engine that skips iterations against itself.
 
 The witness is `tests/control_model.py`, written from the text of the instructions.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onchip.isa import RECORD
 from onchip.simulator import engine
-from onchip.simulator.clock import KernelArrays, interior
+from onchip.simulator.clock import KernelArrays, code_of, interior
 from tests import control_model
 from tests.strategies import Kernel, kernel, kernels, long_kernel, long_kernels, machine, machines
 
@@ -23,22 +23,16 @@ Event = tuple[int, int, int]
 
 
 def arrays_of(made: Kernel) -> KernelArrays:
-    """Put a kernel behind each other in records, as the engine takes it."""
-    records = np.array([x.record() for code in made.streams for x in code], RECORD)
-    affines = np.ascontiguousarray(records["affines"])
-    return KernelArrays(
-        records["op"].copy(), records["wait"].copy(), records["signal"].copy(), records["sub"].copy(),
-        np.ascontiguousarray(records["integers"]), affines, affines.any(axis=2),
-        np.cumsum([0, *(len(code) for code in made.streams)]).astype(np.int64), np.array(made.initial, np.int64),
-        made.active, records,
-    )  # fmt: skip
+    """Put a kernel's streams behind each other in records, as the engine takes it."""
+    parts = [np.array([x.record() for x in code], RECORD) for code in made.streams]
+    return KernelArrays(code_of(parts), np.array(made.initial, np.int64), made.active)
 
 
 def engine_run(made: Kernel, numbers: Numbers, *, fast: bool = False, room: int = 0) -> tuple[Numbers, list[Event]]:
     arrays = arrays_of(made)
     low, high = interior(arrays) if fast else (0, -1)
     rows = np.zeros((room, engine.EVENT_FIELDS), np.int64)
-    totals, n = engine.play(*arrays.code, numbers, arrays.initial, made.active, fast, low, high, rows)
+    totals, n = engine.play(arrays.code, numbers, arrays.initial, made.active, fast, low, high, rows)
     return totals, [(int(s), int(start), int(end)) for s, start, end, _ in rows[:n]]
 
 
@@ -78,7 +72,7 @@ def test_long_loops_too(made: Kernel, numbers: Numbers) -> None:
 
 
 def test_skipping_repeated_iterations_is_exact() -> None:
-    """1,000 loops whose extents are clipped at the ends: all totals but the causes of stalls are equal, cycles included."""
+    """1,000 loops whose extents are clipped at the ends: all totals but the causes of stalls are equal."""
     stalls = [engine.STALL_FILL, engine.STALL_MEMORY, engine.STALL_VECTOR, engine.STALL_WEIGHTS]
     exact = [i for i in range(engine.N_TOTALS) if i not in stalls]
     for seed in range(1000):
