@@ -107,3 +107,26 @@ def test_lengths_and_state(kind):
     assert np.abs(rest.astype(int) - whole[:, 4:]).max() <= (2 if kind == "gru" else 0)
     with pytest.raises(Refusal, match="one quantization"):
         integers(name, attributes, given, (made[0], q8(0.5)), *arrays)
+
+
+def test_lstm_reverse_and_lengths():
+    """int8 lstm: backwards is forwards over the flipped sequence; a shorter sequence gives what it gives alone."""
+    rng = np.random.default_rng(11)
+    hidden, p = 6, q8(1 / 128, -3)
+    x, w, u = (rng.integers(-127, 128, s).astype(np.int8) for s in ((4, 9, 5), (24, 5), (24, hidden)))
+    b = rng.integers(-3000, 3000, 24).astype(np.int32)
+    given = (q8(0.02, 5), q8(0.004), q8(0.004), None, None, None, None, None)
+    made, attributes = (p, p, q8(2.0**-12)), {"hidden": hidden}
+    lengths = np.array([9, 2, 5, 1])
+    backwards = integers("lstm", {**attributes, "reverse": True}, given, made, x, w, u, b)
+    flipped = integers("lstm", attributes, given, made, x[:, ::-1], w, u, b)
+    np.testing.assert_array_equal(backwards[0], flipped[0][:, ::-1])
+    for reverse in (False, True):
+        attributes = {"hidden": hidden, "reverse": reverse}
+        y, h, c = integers("lstm", attributes, given, made, x, w, u, b, None, None, None, lengths)
+        for i, n in enumerate(lengths):
+            alone = integers("lstm", attributes, given, made, x[i : i + 1, :n], w, u, b)
+            np.testing.assert_array_equal(y[i, :n], alone[0][0])
+            np.testing.assert_array_equal(h[i], alone[1][0])
+            np.testing.assert_array_equal(c[i], alone[2][0])
+            assert (y[i, n:] == -3).all()
