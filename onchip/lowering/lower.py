@@ -21,6 +21,7 @@ from onchip.isa.fields import pack
 from onchip.isa.instructions import Instruction
 from onchip.lowering.attention import lower_attention
 from onchip.lowering.context import Context, Lowered, as_bytes
+from onchip.lowering.exact import refuse_other_integers
 from onchip.lowering.grid import lower_grid
 from onchip.lowering.lstm import lower_lstm
 from onchip.lowering.tree import flatten, initial_counts
@@ -30,6 +31,7 @@ KINDS = {"matmul": lower_grid, "vector": lower_grid, "attention": lower_attentio
 
 def lower(plan: Plan, model: Model, *, with_data: bool) -> Program:
     """Return the program of a plan."""
+    refuse_other_integers(plan)
     context = Context(plan, with_data)
     streams: tuple[list[NDArray[np.void]], ...] = ([], [], [], [])
     lengths = [0, 0, 0, 0]

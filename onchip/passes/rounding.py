@@ -14,6 +14,9 @@ from dataclasses import replace
 
 from onchip.ir.graph import Graph, Node
 
+# what else an imported node may do in its own way
+PLAIN = {"mul": {"multiplier": "exact"}, "mean": {"multiplier": "exact"}, "requantize": {"multiplier": "exact"}}
+
 
 def round_as(graph: Graph, modes: Sequence[str]) -> Graph:
     """Return the graph with only these rounding modes."""
@@ -24,4 +27,5 @@ def round_as(graph: Graph, modes: Sequence[str]) -> Graph:
 def _rounded(node: Node, modes: Sequence[str]) -> Node:
     if node.attribute("rounding", modes[0]) in modes:
         return node
-    return replace(node, attributes=tuple((k, modes[0] if k == "rounding" else v) for k, v in node.attributes))
+    plain = {"rounding": modes[0], **PLAIN.get(node.op, {})}
+    return replace(node, attributes=tuple((k, plain.get(k, v)) for k, v in node.attributes))

@@ -7,9 +7,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import onchip as oc
 from onchip.errors import NotSupported
 from onchip.frontends.tflite import read_bytes
 from onchip.ir.evaluate import evaluate
+from onchip.passes.rounding import round_as
 from tests.frontends.tflite_models import Writer, compare, f32, options, reference, shifted
 
 
@@ -376,3 +378,30 @@ def test_floats_at_the_edges():
     np.testing.assert_allclose(got["fc4"], (want.astype(np.float32) - zero) * np.float32(scale), rtol=1e-6)
     cut = evaluate(graph, {"input.int8": shifted(x)}, boundary="int")
     np.testing.assert_array_equal(cut["fc4"], shifted(want))
+
+
+def test_it_runs_on_a_chip_bit_for_bit():
+    """The file is compiled with the chip's rounding, and simulated: the values are those of the rewritten graph."""
+    net = Net("int8", 11)
+    x = bottleneck(net, net.conv(net.input, 8, 3, 2), 8, 1)
+    y = net.linear(net.mean(x), 10)
+    net.w.io([net.input], [y])
+    graph, chip = read_bytes(net.w.bytes(), name="net"), oc.Chip.load("edge-npu-16")
+    with pytest.raises(NotSupported, match="OC1330 rounding 'double'"):
+        oc.compile(graph, chip)
+    x = net.rng.normal(size=(1, 16, 16, 3)).astype(np.float32)
+    trace = oc.simulate(oc.compile(graph, chip, rounding="chip"), {"input": x})
+    assert isinstance(trace, oc.RunTrace)
+    want = evaluate(round_as(graph, chip.rounding.modes), {"input": x})
+    name = graph.outputs[0]
+    np.testing.assert_array_equal(trace.outputs[name], want[name])
+    step = net.scales[y][0]
+    assert np.abs(want[name] - evaluate(graph, {"input": x})[name]).max() <= 4 * step
+
+
+def test_a_chip_refuses_zero_points_of_weights():
+    net = Net("uint8", 12)
+    y = net.linear(net.reshape(net.conv(net.input, 8), (1, 2048)), 10)
+    net.w.io([net.input], [y])
+    with pytest.raises(NotSupported, match="conv1: OC1363 weights with zero point -7"):
+        oc.compile(read_bytes(net.w.bytes()), "edge-npu-16", rounding="chip")
