@@ -281,6 +281,8 @@ def _verify(chip: Chip) -> None:
         if hertz < chip.clock.core_hz:
             fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"
             raise _contradiction(chip, fact)
+    if chip.local.size_bytes < chip.local.banks:
+        raise _contradiction(chip, f"local.size = {chip.local.size_bytes} B gives {chip.local.banks} banks no byte each")
     for level, shared in enumerate(chip.shared):
         if (shared.cores_per_instance or 1) > chip.cores.count:
             raise _contradiction(chip, f"shared.{level}.cores_per_instance exceeds cores.count = {chip.cores.count}")
