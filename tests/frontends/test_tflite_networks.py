@@ -11,6 +11,7 @@ import onchip as oc
 from onchip.errors import NotSupported
 from onchip.frontends.tflite import read_bytes
 from onchip.ir.evaluate import evaluate
+from onchip.ir.trace import RunTrace
 from onchip.passes.rounding import round_as
 from tests.frontends.tflite_models import Writer, compare, f32, options, reference, shifted
 
@@ -262,7 +263,7 @@ def test_svdf_keyword_spotting(dtype):
     w, rng = Writer(), np.random.default_rng(7)
     is_int = dtype == "int8"
     x = w.tensor("input", (1, 20), dtype, scale=f32(1 / 32) if is_int else None, zero=5 if is_int else 0)
-    width, scale = 20, f32(1 / 32)
+    width = 20
     for layer, (units, rank, memory) in enumerate(((12, 2, 8), (6, 1, 5))):
         filters, state_scale, out_scale = units * rank, f32(1 / 2048), f32(1 / 50)
         if is_int:
@@ -282,7 +283,7 @@ def test_svdf_keyword_spotting(dtype):
             y = w.tensor(f"svdf{layer}", (1, units))
         activation = 1 if layer == 0 or is_int else 0
         w.op("SVDF", [x, f, t, b, s], [y], options("SVDF", rank=rank, fusedActivationFunction=activation), version=3)
-        x, width, scale = y, units, out_scale
+        x, width = y, units
     out = w.tensor("softmax", (1, 6), dtype, scale=1 / 256 if is_int else None, zero=-128 if is_int else 0)
     w.op("SOFTMAX", [x], [out], options("Softmax", beta=1.0), version=2)
     w.io([0], [out])
@@ -391,7 +392,7 @@ def test_it_runs_on_a_chip_bit_for_bit():
         oc.compile(graph, chip)
     x = net.rng.normal(size=(1, 16, 16, 3)).astype(np.float32)
     trace = oc.simulate(oc.compile(graph, chip, rounding="chip"), {"input": x})
-    assert isinstance(trace, oc.RunTrace)
+    assert isinstance(trace, RunTrace)
     want = evaluate(round_as(graph, chip.rounding.modes), {"input": x})
     name = graph.outputs[0]
     np.testing.assert_array_equal(trace.outputs[name], want[name])
