@@ -21,6 +21,7 @@ from onchip.frontends.regroup import Grouped
 from onchip.ops.types import Array, AttributeValue, axis_of
 
 Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
+PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
 def write(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
@@ -52,7 +53,9 @@ def _window(
     """Give stride, dilation and padding (top, bottom, left, right) of a 2-D window."""
     a = walk.attributes(node)
     stride, dilation = tuple(a.get("strides", (1, 1))), tuple(a.get("dilations", (1, 1)))
-    mode = str(a.get("auto_pad", b"NOTSET"), "ascii") if isinstance(a.get("auto_pad"), bytes) else "NOTSET"
+    mode = str(a.get("auto_pad", b"NOTSET"), "ascii")
+    if mode not in PADS:
+        raise walk.refuse(node, f"auto_pad '{mode}'", limit=f"There are {', '.join(PADS)}")
     if mode in ("NOTSET", "VALID"):
         top, left, bottom, right = a.get("pads", (0, 0, 0, 0)) if mode == "NOTSET" else (0, 0, 0, 0)
         return stride, dilation, (top, bottom, left, right)
@@ -240,6 +243,12 @@ def _gelu(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     return (walk.canvas.node("gelu", (walk.tensor(node, 0),), walk.name(node), approximate=str(form, "ascii")),)
 
 
+def _swish(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    if walk.attributes(node).get("alpha", 1.0) != 1.0:
+        raise walk.refuse(node, f"alpha {walk.attributes(node)['alpha']}", limit="Only an alpha of 1 is read")
+    return (walk.canvas.node("silu", (walk.tensor(node, 0),), walk.name(node)),)
+
+
 def _where(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     return (walk.canvas.node("where", [walk.tensor(node, i) for i in range(3)], walk.name(node)),)
 
@@ -282,7 +291,7 @@ TABLE: dict[str, Rule] = {
     "Add": _binary("add"), "Sub": _binary("sub"), "Mul": _binary("mul"), "Div": _binary("div"), "Pow": _binary("pow"),
     "Relu": _unary("relu"), "Sigmoid": _unary("sigmoid"), "Tanh": _unary("tanh"), "Exp": _unary("exp"),
     "Sqrt": _unary("sqrt"), "Erf": _unary("erf"), "Neg": _unary("neg"), "Gelu": _gelu, "Clip": _clip,
-    "Not": _unary("logical_not"), "And": _binary("logical_and"), "Swish": _unary("silu"), "Where": _where,
+    "Not": _unary("logical_not"), "And": _binary("logical_and"), "Swish": _swish, "Where": _where,
     "Conv": _conv, "BatchNormalization": _batch_norm, "MaxPool": _pool, "AveragePool": _pool,
     "GlobalAveragePool": _global_pool, "Gemm": _gemm, "MatMul": _matmul, "LSTM": _lstm, "Softmax": _softmax,
     "LayerNormalization": _layer_norm, "ReduceMean": _mean, "Attention": _attention,
