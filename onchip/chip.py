@@ -282,7 +282,8 @@ def _verify(chip: Chip) -> None:
             fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"
             raise _contradiction(chip, fact)
     if chip.local.size_bytes < chip.local.banks:
-        raise _contradiction(chip, f"local.size = {chip.local.size_bytes} B gives {chip.local.banks} banks no byte each")
+        fact = f"local.size = {chip.local.size_bytes} B gives {chip.local.banks} banks no byte each"
+        raise _contradiction(chip, fact)
     for level, shared in enumerate(chip.shared):
         if (shared.cores_per_instance or 1) > chip.cores.count:
             raise _contradiction(chip, f"shared.{level}.cores_per_instance exceeds cores.count = {chip.cores.count}")
