@@ -88,11 +88,12 @@ def _numbers(report: Report) -> list[str]:
         ("power", f"{power}" if power else DASH, power.band if power else DASH, ""),
         ("utilization", format_value(used.value, "%"), used.band, "of the chip's peak MACs"),
         ("memory", format_value(memory.local_peak_bytes, "B"), "", _memory(report)),
+        ("DRAM traffic", format_value(memory.dram_traffic_bytes, "B"), "", "read and written by all cores"),
     ]
     if report.bit_exact is not None:
         said = "every output equals the integer reference" if report.bit_exact else "outputs differ from the reference"
         rows.append(("bit-exact", "yes" if report.bit_exact else "NO", "", said))
-    return [f"  {name:<12}{value:>9}  {band:>10}  {note}" for name, value, band, note in rows]
+    return [f"  {name:<13}{value:>9}  {band:>10}  {note}" for name, value, band, note in rows]
 
 
 def _energy_parts(report: Report) -> str:
@@ -105,9 +106,8 @@ def _energy_parts(report: Report) -> str:
 
 def _memory(report: Report) -> str:
     memory = report.memory
-    where = f" ({_cut(memory.layer)})" if memory.layer else ""
-    traffic = format_value(memory.dram_traffic_bytes, "B")
-    return f"of {format_value(memory.local_bytes, 'B')} a core{where}; DRAM traffic {traffic}"
+    where = f" (in {_cut(memory.layer)})" if memory.layer else ""
+    return f"at most, of {format_value(memory.local_bytes, 'B')} local to a core{where}"
 
 
 def waterfall_items(report: Report, *, width: int = BAR_WIDTH) -> list[str]:

@@ -61,7 +61,8 @@ def comparison_verdict(reports: Sequence[Report]) -> str:
     priced = [report for report in reports if report.energy_j is not None]
     if len(priced) > 1:
         least = min(priced, key=lambda report: (joules_per_inference(report), report.chip.name))
-        text += f"; {least.chip.name} needs least energy, {format_value(joules_per_inference(least), 'J')}"
+        who = "it also" if least is first else least.chip.name
+        text += f"; {who} needs least energy, {format_value(joules_per_inference(least), 'J')}"
     return f"{text}."
 
 
