@@ -1,6 +1,6 @@
 """Inputs and samples: read from .npz and .npy files, or random.
 
-In:       a path, and what a network or a program takes: `Wanted`, name -> (shape, dtype).
+In:       a path, and what a network or a program takes: `Wanted`, name -> `Taken`.
 Out:      one array per input.
 Promises: arrays of Python objects are refused; so are wrong names and shapes, with those that are taken.
 """
@@ -8,6 +8,7 @@ Promises: arrays of Python objects are refused; so are wrong names and shapes, w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,32 @@ if TYPE_CHECKING:
     from onchip.ir.program import Program
 
 Arrays = dict[str, NDArray[Any]]
-Wanted = Mapping[str, tuple[tuple[int | str, ...], str]]
 NUMPY = {"f32": np.float32, "f16": np.float16, "i8": np.int8, "u8": np.uint8, "i32": np.int32, "i64": np.int64}
 NEXT = "See onchip inspect MODEL"
 MAX_BYTES = 4 << 30
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an input takes; random integers are drawn below `below`, which is 2 for flags and masks."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+    below: int = 2
+
+
+Wanted = Mapping[str, Taken]
+
+
 def wanted_by(graph: Graph) -> Wanted:
     """Return what a graph takes."""
-    return {name: (graph.tensor(name).shape, graph.tensor(name).dtype) for name in graph.inputs}
+    rows: dict[str, int] = {}
+    for node in graph.nodes:
+        first = graph.tensor(node.inputs[0]).shape[:1] if node.op == "gather" else ()
+        if first and isinstance(first[0], int):
+            rows[node.inputs[1]] = min(first[0], rows.get(node.inputs[1], first[0]))
+    tensors = [graph.tensor(name) for name in graph.inputs]
+    return {t.name: Taken(t.shape, t.dtype, rows.get(t.name, 2)) for t in tensors}
 
 
 def wanted_by_program(program: Program) -> Wanted:
@@ -38,21 +56,21 @@ def wanted_by_program(program: Program) -> Wanted:
     taken = dict(wanted_by(before)) if before is not None else {}
     made = set(before.outputs) if before is not None else set[str]()
     regions = [region for region in program.regions if region.kind == "input" and region.name not in made]
-    return taken | {region.name: (region.shape, region.dtype) for region in regions}
+    return taken | {region.name: Taken(region.shape, region.dtype) for region in regions}
 
 
 def random_arrays(wanted: Wanted, seed: int) -> Arrays:
-    """Return normal numbers for float inputs, small integers for integer ones; shapes have to be numbers."""
+    """Return normal numbers for float inputs, rows of its table for an index; shapes have to be numbers."""
     random = np.random.default_rng(seed)
     made: Arrays = {}
-    for name, (dims, dtype) in wanted.items():
-        shape = _numbers(name, dims)
+    for name, taken in wanted.items():
+        shape, dtype = _numbers(name, taken.shape), taken.dtype
         if dtype in ("f32", "f16"):
             made[name] = random.standard_normal(shape).astype(NUMPY[dtype])
         elif dtype == "bool":
             made[name] = np.ones(shape, np.bool_)
         else:
-            made[name] = random.integers(0, 100, shape).astype(NUMPY.get(dtype, np.int32))
+            made[name] = random.integers(0, taken.below, shape).astype(NUMPY.get(dtype, np.int32))
     return made
 
 
@@ -71,7 +89,7 @@ def read_arrays(path: Path, wanted: Wanted) -> Arrays:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise BadFile("OC1421", str(path), f"has no array '{missing[0]}'", limit=f"It has {', '.join(found) or 'none'}")
-    return {name: _as_dtype(found[name], dtype) for name, (_, dtype) in wanted.items()}
+    return {name: _as_dtype(found[name], taken.dtype) for name, taken in wanted.items()}
 
 
 def _load(path: Path, wanted: Wanted) -> Arrays:
@@ -113,8 +131,8 @@ def _as_dtype(array: NDArray[Any], dtype: str) -> NDArray[Any]:
 
 def check_shapes(wanted: Wanted, arrays: Arrays, *, any_batch: bool = False) -> None:
     """Refuse arrays of other shapes; `any_batch` lets the first dimension be any. Raises BadFile."""
-    for name, (shape, _) in wanted.items():
-        got = arrays[name].shape
+    for name, taken in wanted.items():
+        shape, got = taken.shape, arrays[name].shape
         fits = len(shape) == len(got) and all(
             isinstance(want, str) or want == have or (any_batch and axis == 0)
             for axis, (want, have) in enumerate(zip(shape, got, strict=True))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from onchip.cli.arrays import Arrays, check_shapes, random_arrays, read_arrays, wanted_by, wanted_by_program
 from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
-from onchip.cli.output import show, show_json, write_file
+from onchip.cli.output import show, show_json, working, write_file
 from onchip.cli.price import publish
 from onchip.errors import Mismatch, UsageError, did_you_mean
 from onchip.files import replacing
@@ -102,9 +102,10 @@ def _compile(graph: Graph, chip: Chip, request: Request, samples: list[Arrays] |
     from onchip import pipeline
 
     effort = effort_of(request.effort)
-    return pipeline.compile(
-        graph, chip, samples=samples, dtype=request.dtype, effort=effort, watch=seen.__setitem__
-    )  # fmt: skip
+    with working(f"{graph.name}: compile for {chip.name}"):
+        return pipeline.compile(
+            graph, chip, samples=samples, dtype=request.dtype, effort=effort, watch=seen.__setitem__
+        )  # fmt: skip
 
 
 def _program_lines(
@@ -228,14 +229,17 @@ def execute(program: Program, reference: Graph | None, inputs: Arrays) -> tuple[
     from onchip import pipeline
     from onchip.ir.trace import RunTrace
 
-    trace = pipeline.simulate(program, inputs if program.dtype == "int8" else None)
+    with working(f"{program.name}: run on {program.chip.name}"):
+        trace = pipeline.simulate(program, inputs if program.dtype == "int8" else None)
     report = pipeline.report(trace)
     if not isinstance(trace, RunTrace):
         return _noted(report, [f"no values ran: {program.dtype} programs are timed only"]), {}
     outputs = dict(trace.outputs)
     if reference is None:
         return _noted(report, ["not compared: the program file has no reference network"]), outputs
-    return replace(report, bit_exact=same_bits(outputs, pipeline.evaluate(reference, inputs))), outputs
+    with working(f"{program.name}: compare with the reference"):
+        expected = pipeline.evaluate(reference, inputs)
+    return replace(report, bit_exact=same_bits(outputs, expected)), outputs
 
 
 def same_bits(outputs: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> bool:

@@ -13,10 +13,12 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, TextIO
 
 from onchip.files import replacing
@@ -52,6 +54,8 @@ def has_colour(stream: TextIO) -> bool:
 
 def show(text: str) -> None:
     """Print a text: the first line bold, the action coloured, bars tinted, where the terminal can."""
+    if sys.stdout.isatty():
+        text = folded(text, shutil.get_terminal_size().columns)
     if not has_colour(sys.stdout):
         print(text, end="" if text.endswith("\n") else "\n")
         return
@@ -59,11 +63,21 @@ def show(text: str) -> None:
     from rich.text import Text
 
     styled = Text(text.rstrip("\n"))
-    styled.highlight_regex(re.compile(r"\A[^\n]+"), "bold")
+    styled.highlight_regex(re.compile(r"\A[^\n]+(?:\n  [^\n]+)*"), "bold")
     styled.highlight_regex(r"(?m)^(?:Try first|Next):.*$", "cyan")
     styled.highlight_regex(r"[█▏▎▍▌▋▊▉]+", "green")
     styled.highlight_regex(re.compile(r"^assumptions\n(?:.*\n?)*", re.MULTILINE), "dim")
     Console(soft_wrap=True, highlight=False).print(styled)
+
+
+def folded(text: str, columns: int) -> str:
+    """Return a text whose lines fit a terminal, broken between words, as far as words are short enough."""
+    lines: list[str] = []
+    for line in text.rstrip("\n").split("\n"):
+        indent = " " * min(len(line) - len(line.lstrip()) + 2, columns // 2)
+        fits = len(line) <= columns
+        lines += [line] if fits else wrap(line, columns, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
 
 
 def dump(value: Any) -> str:
@@ -105,3 +119,18 @@ def progress(label: str) -> Generator[Step, None, None]:
             shown.update(task, completed=done, total=total)
 
         yield move
+
+
+@contextmanager
+def working(label: str) -> Generator[None, None, None]:
+    """Show on a terminal that something goes on, and for how long; nothing elsewhere, and nothing stays."""
+    if not has_bars(sys.stderr):
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        shown.add_task(label, total=None)
+        yield

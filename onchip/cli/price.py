@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
-from onchip.cli.output import dump, show, show_json, write_file
+from onchip.cli.output import dump, show, show_json, working, write_file
 from onchip.errors import OnchipError, UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
     if not loaded:
         hint = "Name chips with --chip, or leave it away for all"
         raise UsageError("OC1008", "compare", "no chip to compare", next=hint)
-    reports, refused = price_all(bind(load_graph(request), request), loaded, request)
+    with working(f"{request.model}: estimate on {len(loaded)} chips"):
+        reports, refused = price_all(bind(load_graph(request), request), loaded, request)
     if not reports:
         raise refused[0][1]
     made = comparison_json(reports, refused, spent=time.perf_counter() - begin)

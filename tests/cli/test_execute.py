@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from onchip.chip import Chip
 from onchip.ir.graph import Graph
@@ -24,7 +26,7 @@ def test_a_run_is_bit_exact_and_says_so(onchip: Onchip, net: Path) -> None:
     assert made["model"]["macs"] == 2 * 640
     assert made["assumptions"][0] == "inputs are random (seed 0)"
     text = onchip("run", net, *EDGE, "-b", 2).out
-    assert "  bit-exact         yes              every output equals the integer reference" in text
+    assert "  bit-exact          yes              every output equals the integer reference" in text
     assert text.splitlines()[1].startswith(f"Next:  onchip estimate {net} -b 2 --chip edge-npu-16 ")
 
 
@@ -95,7 +97,7 @@ def test_a_mismatch_ends_with_five_after_the_report(onchip: Onchip, net: Path, m
     done = onchip("run", net, *EDGE, "--json")
     assert done.code == 5 and " OC3001 " in done.err and len(done.err.splitlines()) == 1
     assert json.loads(done.out)["bit_exact"] is False
-    assert "bit-exact          NO" in onchip("run", net, *EDGE).out
+    assert "bit-exact           NO" in onchip("run", net, *EDGE).out
 
 
 def test_compile_says_what_the_program_is(onchip: Onchip, net: Path) -> None:
@@ -165,9 +167,6 @@ def test_files_that_are_no_arrays_are_refused(onchip: Onchip, net: Path, tmp_pat
 
 
 def test_an_open_dimension_has_to_be_bound(onchip: Onchip, tmp_path: Path) -> None:
-    import onnx
-    from onnx import TensorProto, helper
-
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "width"]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], name="act")], "g", info[:1], info[1:])
     path = tmp_path / "open.onnx"
@@ -175,6 +174,19 @@ def test_an_open_dimension_has_to_be_bound(onchip: Onchip, tmp_path: Path) -> No
     assert "'width'" in onchip("run", path, *EDGE).mistake("OC1225", 2)
     assert onchip("run", path, *EDGE, "--shape", "x=2x16", "--json").json["bit_exact"] is True
     assert onchip("run", path, *EDGE, "--shape", "x=[2,16]", "-q").code == 0
+
+
+def test_random_token_ids_are_rows_of_their_tables(onchip: Onchip, tmp_path: Path) -> None:
+    """A table of 5 rows: ids of 5 and more would be refused."""
+    table = numpy_helper.from_array(np.arange(20, dtype=np.float32).reshape(5, 4), "table")
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", 64])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 64, 4])
+    node = helper.make_node("Gather", ["table", "ids"], ["y"], name="embed", axis=0)
+    graph = helper.make_graph([node], "g", [ids], [out], [table])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "g.onnx")
+    onchip("run", tmp_path / "g.onnx", *EDGE, "--outputs", tmp_path / "o.npz", "-q")
+    with np.load(tmp_path / "o.npz") as outputs:
+        assert len(np.unique(np.round(outputs["y"][..., 0] / 4))) == 5
 
 
 @pytest.mark.parametrize("chip", ["edge-npu-16", "tiny-npu-4"])

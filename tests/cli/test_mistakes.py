@@ -53,6 +53,7 @@ CNN = "@digits_cnn"
         (["estimate", CNN, *EDGE, "--set", "local.sise=1KiB"], "OC1102", 2, ["'local.size'"]),
         (["estimate", CNN, *EDGE, "--set", "local.size=1 KB"], "OC1105", 2, ["Write KiB"]),
         (["estimate", CNN, *EDGE, "--set", "peak.int8=1 TOPS"], "OC1104", 2, ["1.00 TOPS", "256 GOPS", "2 %"]),
+        (["estimate", CNN, *EDGE, "--set", "local.size=7B"], "OC1106", 2, ["local.size", "8 banks"]),
         (["estimate", CNN, *EDGE, "--set", "local.size=64B"], "OC2101", 4, ["64", "--set local.size="]),
         (["estimate", CNN, "-c", "tiny-npu-4", "-b", "1000000"], "OC2001", 4, ["DRAM", "smaller batch"]),
         (["compile", CNN, *EDGE, "--emit", "plann"], "OC1008", 2, ["'plan'"]),
