@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from onchip.frontends.tflite.arrange import axis_in
-from onchip.frontends.tflite.call import Call
+from onchip.frontends.tflite.call import Call, More
 from onchip.frontends.tflite.walk import Value, dtype_of, params_of
 from onchip.ops.types import AttributeValue
 
@@ -45,7 +45,7 @@ def _sum(call: Call) -> list[Value]:
     elif dtype in ("i8", "i16"):
         raise call.refuse(f"of {call.info(0).kind} without scale")
     op = {"ADD": "add", "SUB": "sub"}[call.kind]
-    return [call.activated(op, (call.tensor(0), call.tensor(1)), activation, **more)]
+    return [call.activated(op, (call.tensor(0), call.tensor(1)), activation, more)]
 
 
 def _mul(call: Call) -> list[Value]:
@@ -55,7 +55,7 @@ def _mul(call: Call) -> list[Value]:
         more = {"rounding": "double", "multiplier": "f32"}
     elif dtype in ("i8", "i16"):
         raise call.refuse(f"of {call.info(0).kind} without scale")
-    return [call.activated("mul", (call.tensor(0), call.tensor(1)), call.activation(0), **more)]
+    return [call.activated("mul", (call.tensor(0), call.tensor(1)), call.activation(0), more)]
 
 
 def _float_binary(op: str, *dtypes: str, is_fused: bool = False) -> Rule:
@@ -115,7 +115,7 @@ def _mean(call: Call) -> list[Value]:
         if count > 1 << 23 or dtype == "i16":
             raise call.refuse(f"of {call.info(0).kind} over {count} values")
         more = {"rounding": "double", "multiplier": "truncated"}
-    return [call.write("mean", (call.tensor(0),), axes=axes, keepdims=call.flag(0), **more)]
+    return [call.write("mean", (call.tensor(0),), more, axes=axes, keepdims=call.flag(0))]
 
 
 def _reduce(op: str, *dtypes: str) -> Rule:
@@ -213,24 +213,34 @@ def _dequantize(call: Call) -> list[Value]:
 
 
 def _l2_normalize(call: Call) -> list[Value]:
-    call.only("f32")
+    dtype = call.only("f32", "i8")
     if call.activation(0) != "none":
         raise call.refuse("with an activation")
-    return [call.write("lp_normalize", (call.tensor(0),), axis=-1, p=2, eps=1e-6)]
+    return [call.write("lp_normalize", (call.tensor(0),), _exact(dtype), axis=-1, p=2, eps=1e-6)]
+
+
+def _exact(dtype: str) -> More:
+    """Ask the op for LiteRT's own arithmetic, where the tensors are integers."""
+    return {"rounding": "double"} if dtype == "i8" else {}
 
 
 def _prelu(call: Call) -> list[Value]:
-    call.only("f32")
-    call.only("f32", place=1)
-    return [call.write("prelu", (call.tensor(0), call.tensor(1)))]
+    """A slope per channel, or one."""
+    dtype = call.only("f32", "i8")
+    call.only(dtype, place=1)
+    known = call.known(1, "slope")
+    channels = call.shape(0)[-1]
+    if known.array.size not in (1, channels) or (known.array.size > 1 and known.array.shape[-1] != channels):
+        raise call.refuse(f"with slopes {list(known.array.shape)} for {channels} channels")
+    slope = call.walk.sheet.constant(
+        known.info.name or f"{call.name}.slope", call.data(1, "slope").reshape(-1), params_of(known.info)
+    )
+    return [call.write("prelu", (call.tensor(0), slope), _exact(dtype))]
 
 
-def _plain(op: str, **attributes: AttributeValue) -> Rule:
-    def rule(call: Call) -> list[Value]:
-        call.only("f32")
-        return [call.write(op, (call.tensor(0),), **attributes)]
-
-    return rule
+def _log_softmax(call: Call) -> list[Value]:
+    call.only("f32", "i8")
+    return [call.write("log_softmax", (call.tensor(0),))]
 
 
 def _cumsum(call: Call) -> list[Value]:
@@ -245,7 +255,7 @@ RULES: dict[str, Rule] = {
     "SQUARED_DIFFERENCE": _squared_difference, "SQUARE": _square, "MEAN": _mean,
     "SUM": _reduce("sum", "f32", "i32"), "REDUCE_PROD": _reduce("prod", "f32", "i32"),
     "REDUCE_MAX": _reduce("reduce_max", *NUMBERS), "REDUCE_MIN": _reduce("reduce_min", *NUMBERS),
-    "SOFTMAX": _softmax, "LOG_SOFTMAX": _plain("log_softmax"), "L2_NORMALIZATION": _l2_normalize, "PRELU": _prelu,
+    "SOFTMAX": _softmax, "LOG_SOFTMAX": _log_softmax, "L2_NORMALIZATION": _l2_normalize, "PRELU": _prelu,
     "EQUAL": _compare("equal"), "NOT_EQUAL": _compare("equal", is_negated=True), "GREATER": _compare("greater"),
     "GREATER_EQUAL": _compare("greater_equal"), "LESS": _compare("less"), "LESS_EQUAL": _compare("less_equal"),
     "LOGICAL_AND": _logical("logical_and", 2), "LOGICAL_OR": _logical("logical_or", 2),

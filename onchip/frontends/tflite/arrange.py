@@ -2,13 +2,13 @@
 
 In:       an operator.
 Out:      its node.
-Promises: bits are copied, whatever the scales say, as the reference does; RESIZE_BILINEAR of integers is refused.
+Promises: bits are copied, whatever the scales say, as the reference does; RESIZE_BILINEAR mixes them as it does.
           A PAD of zeros waits for a convolution or a pool that takes it over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from onchip.frontends.tflite.call import LIMITS, Call
 from onchip.frontends.tflite.slicing import slices_of
 from onchip.frontends.tflite.tables import matched
 from onchip.frontends.tflite.walk import Known, Padded, Value
+from onchip.ops.types import AttributeValue
 
 COPIED = ("f32", "i8", "i16", "i32", "i64", "u8", "bool")
 
@@ -239,7 +240,7 @@ def _embedding(call: Call) -> list[Value]:
 def _resize(call: Call) -> list[Value]:
     is_nearest = call.kind == "RESIZE_NEAREST_NEIGHBOR"
     first = 0 if is_nearest else 2
-    call.only(*(("f32", "i8", "i16") if is_nearest else ("f32",)))
+    call.only("f32", "i8")
     call.one_scale()
     sizes = call.integers(1, "shape")
     if len(sizes) != 2 or min(sizes) < 1 or len(call.shape(0)) != 4:
@@ -248,11 +249,13 @@ def _resize(call: Call) -> list[Value]:
     if is_aligned and is_half:
         raise call.contradiction("has aligned corners and half pixels")
     coordinates = "align_corners" if is_aligned else "half_pixel" if is_half else "asymmetric"
-    more: dict[str, str] = {}
+    more: dict[str, AttributeValue] = {"rounding": "double"} if call.is_quantized else {}
     if is_nearest:
-        more = {"nearest": "floor" if not is_aligned and not is_half else "round_prefer_ceil"}
+        more["nearest"] = "floor" if not is_aligned and not is_half else "round_prefer_ceil"
+    elif call.is_uint8:
+        raise call.refuse("of uint8")
     mode = "nearest" if is_nearest else "bilinear"
-    return [call.write("resize", (call.tensor(0),), sizes=sizes, mode=mode, coordinates=coordinates, **more)]
+    return [call.write("resize", (call.tensor(0),), sizes=sizes, mode=mode, coordinates=coordinates, more=more)]
 
 
 def _block(call: Call) -> list[Value]:
@@ -281,7 +284,7 @@ def _reverse(call: Call) -> list[Value]:
     return [cut(call, x, [slice(None)] * axis + [slice(None, None, -1)], call.name)]
 
 
-RULES = {
+RULES: dict[str, Callable[[Call], list[Value]]] = {
     "RESHAPE": _reshape, "SQUEEZE": _squeeze, "EXPAND_DIMS": _expand_dims, "TRANSPOSE": _transpose,
     "CONCATENATION": _concat, "PACK": _pack, "SLICE": _slice, "STRIDED_SLICE": _strided_slice, "SPLIT": _split,
     "SPLIT_V": _split_v, "UNPACK": _unpack, "PAD": _pad, "PADV2": _pad, "MIRROR_PAD": _mirror_pad, "GATHER": _gather,

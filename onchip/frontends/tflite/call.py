@@ -8,8 +8,9 @@ Promises: an absent operand is ""; an operand that has to be known is; what is w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from onchip.frontends.tflite.walk import Known, Padded, Value, Walk, dtype_of, o
 from onchip.ops.requantizing import output_limits
 from onchip.ops.types import Array, AttributeValue, Quantization
 
+More = Mapping[str, AttributeValue]
+NONE: More = MappingProxyType({})
 LIMITS = {"i8": (-128, 127), "i16": (-32768, 32767)}
 
 
@@ -166,24 +169,25 @@ class Call:
     # --- results --------------------------------------------------------------------------------------------------
 
     def write(
-        self, op: str, inputs: Sequence[str], *, name: str = "", place: int = 0,
+        self, op: str, inputs: Sequence[str], more: More = NONE, *, name: str = "", place: int = 0,
         quantization: Quantization | None = None, **attributes: AttributeValue,
     ) -> str:  # fmt: skip
         """Write the node that makes an output; its type has to be the file's."""
         info = self.made(place)
         index = self.output(place)
         params = quantization or self.walk.made_params(index)
-        return self.walk.sheet.node(
-            op, inputs, name or self.label(place), quantization=params, out_dtype=dtype_of(info), **attributes
-        )
+        own = name or self.label(place)
+        given = {**attributes, **more}
+        return self.walk.sheet.nodes(op, inputs, own, given, quantizations=(params,), dtypes=(dtype_of(info),))[0]
 
     def helper(
-        self, op: str, inputs: Sequence[str], suffix: str, *, quantization: Quantization | None = None,
-        dtype: str = "", **attributes: AttributeValue,
+        self, op: str, inputs: Sequence[str], suffix: str, more: More = NONE, *,
+        quantization: Quantization | None = None, dtype: str = "", **attributes: AttributeValue,
     ) -> str:  # fmt: skip
         """Write a node between, called after the output."""
         name = f"{self.made().name or self.kind}.{suffix}"
-        return self.walk.sheet.node(op, inputs, name, quantization=quantization, out_dtype=dtype, **attributes)
+        given = {**attributes, **more}
+        return self.walk.sheet.nodes(op, inputs, name, given, quantizations=(quantization,), dtypes=(dtype,))[0]
 
     def activation(self, index: int) -> str:
         """Read the fused activation."""
@@ -193,13 +197,16 @@ class Call:
             raise self.refuse(f"with the fused activation {name}", limit="Read: none, relu, relu6, relu_n1_to_1")
         return name
 
-    def activated(self, op: str, inputs: Sequence[str], activation: str, **attributes: AttributeValue) -> str:
+    def activated(
+        self, op: str, inputs: Sequence[str], activation: str, more: More = NONE, **attributes: AttributeValue
+    ) -> str:
         """Write an op of ours that carries none, relu or relu6 with the file's activation."""
         if self._carries(activation):
-            return self.write(op, inputs, activation=activation, **attributes)
+            return self.write(op, inputs, {**attributes, **more, "activation": activation})
         params = self.walk.made_params(self.output(0))
         dtype = dtype_of(self.made())
-        inner = self.helper(op, inputs, "unclipped", quantization=params, dtype=dtype, activation="none", **attributes)
+        given = {**attributes, **more, "activation": "none"}
+        inner = self.helper(op, inputs, "unclipped", given, quantization=params, dtype=dtype)
         return self.clipped(inner, activation)
 
     def _carries(self, activation: str) -> bool:

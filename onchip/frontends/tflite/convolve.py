@@ -10,14 +10,14 @@ Sources:  LiteRT tflite/kernels/padding.h (ComputePaddingHeightWidth)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from onchip.frontends.tflite.call import Call
+from onchip.frontends.tflite.call import Call, More
 from onchip.frontends.tflite.schema import SAME, VALID
 from onchip.frontends.tflite.walk import Known, Padded, Value, params_of
-from onchip.ops.types import Array, Quantization
+from onchip.ops.types import AttributeValue, Quantization
 
 ACTIVATION_DTYPES = ("f32", "i8", "i16")
 Pads = tuple[int, int, int, int]
@@ -102,8 +102,9 @@ def bias_of(call: Call, place: int, n: int) -> str:
     return call.walk.sheet.constant(known.info.name or f"{call.name}.bias", array, params_of(known.info))
 
 
-def _rounding(call: Call, int8: str, int16: str) -> dict[str, str]:
-    return {"f32": {}, "i8": {"rounding": int8}, "i16": {"rounding": int16}}[call.dtype(0)]
+def _rounding(call: Call, int8: str, int16: str) -> More:
+    given: dict[str, More] = {"f32": {}, "i8": {"rounding": int8}, "i16": {"rounding": int16}}
+    return given[call.dtype(0)]
 
 
 def _convolve(call: Call) -> list[Value]:
@@ -119,7 +120,7 @@ def _convolve(call: Call) -> list[Value]:
         call.activated(
             "conv2d", (x, w, bias_of(call, 2, n)), call.activation(3), stride=stride, dilation=dilation,
             padding=tuple(a + b for a, b in zip(pads, taken, strict=True)), groups=shape[3] // w_shape[3],
-            **_rounding(call, "double", "reduced"),
+            more=_rounding(call, "double", "reduced"),
         )
     ]  # fmt: skip
 
@@ -138,7 +139,7 @@ def _depthwise(call: Call) -> list[Value]:
         call.activated(
             "conv2d", (x, w, bias_of(call, 2, n)), call.activation(4), stride=stride, dilation=dilation,
             padding=tuple(a + b for a, b in zip(pads, taken, strict=True)), groups=shape[3],
-            **_rounding(call, "double", "reduced"),
+            more=_rounding(call, "double", "reduced"),
         )
     ]  # fmt: skip
 
@@ -160,11 +161,11 @@ def _transpose_conv(call: Call) -> list[Value]:
         pads[2 * i + 1], extra[i] = max(0, rest), max(0, -rest)
     swapped = _Swapped(call.walk, call.operator)
     w, n = weights_of(swapped, 1, None, 0)
-    rounding = {"f32": {}, "i8": {"rounding": "double"}}[dtype]
+    rounding: More = {"rounding": "double"} if dtype == "i8" else {}
     return [
         call.activated(
             "conv_transpose2d", (x, w, bias_of(swapped, 3, n)), call.activation(3), stride=stride,
-            padding=tuple(pads), output_padding=tuple(extra), **rounding,
+            padding=tuple(pads), output_padding=tuple(extra), more=rounding,
         )
     ]  # fmt: skip
 
@@ -188,7 +189,7 @@ def _pool(call: Call) -> list[Value]:
     pads = _padding(call, shape, kernel, stride, (1, 1))
     if any(taken) and any(pads):
         x, shape, taken = call.tensor(0), call.shape(0), (0, 0, 0, 0)
-    more: dict[str, bool | str] = {}
+    more: dict[str, AttributeValue] = {}
     if is_average:
         more = {"count_include_pad": any(taken)}
         if call.is_quantized and call.is_uint8:
@@ -198,10 +199,10 @@ def _pool(call: Call) -> list[Value]:
     padding = tuple(a + b for a, b in zip(pads, taken, strict=True))
     activation, op = call.activation(5), "avg_pool2d" if is_average else "max_pool2d"
     if activation == "none":
-        return [call.write(op, (x,), kernel=kernel, stride=stride, padding=padding, **more)]
+        return [call.write(op, (x,), kernel=kernel, stride=stride, padding=padding, more=more)]
     q = call.walk.made_params(call.output(0))
     inner = call.helper(
-        op, (x,), "pool", quantization=q, dtype=dtype, kernel=kernel, stride=stride, padding=padding, **more
+        op, (x,), "pool", quantization=q, dtype=dtype, kernel=kernel, stride=stride, padding=padding, more=more
     )
     return [call.clipped(inner, activation)]
 
@@ -235,7 +236,7 @@ def _linear(call: Call) -> list[Value]:
         return [_linear_by_activations(call, x)]
     w, n = weights_of(call, 1, None, 0)
     rounding = _rounding(call, "real", "real")
-    return [call.activated("linear", (x, w, bias_of(call, 2, n)), call.activation(0), **rounding)]
+    return [call.activated("linear", (x, w, bias_of(call, 2, n)), call.activation(0), rounding)]
 
 
 def _linear_by_activations(call: Call, x: str) -> str:
@@ -243,7 +244,7 @@ def _linear_by_activations(call: Call, x: str) -> str:
     if call.has(2) or call.activation(0) != "none":
         raise call.refuse("computed weights with a bias or an activation")
     call.only(call.dtype(), place=1)
-    return call.write("matmul", (x, call.tensor(1)), transpose_b=True, **_rounding(call, "real", "real"))
+    return call.write("matmul", (x, call.tensor(1)), _rounding(call, "real", "real"), transpose_b=True)
 
 
 def _batch_matmul(call: Call) -> list[Value]:
@@ -259,12 +260,10 @@ def _batch_matmul(call: Call) -> list[Value]:
         perm = (*range(rank - 2), rank - 1, rank - 2)
         a = call.helper("transpose", (a,), "transposed", quantization=q, dtype=dtype, perm=perm)
     rounding = _rounding(call, "double", "reduced")
-    return [call.write("matmul", (a, b), transpose_b=call.flag(1), **rounding)]
+    return [call.write("matmul", (a, b), rounding, transpose_b=call.flag(1))]
 
 
-__all__ = ["RULES", "Array", "same_padding"]
-
-RULES = {
+RULES: dict[str, Callable[[Call], list[Value]]] = {
     "CONV_2D": _convolve, "DEPTHWISE_CONV_2D": _depthwise, "TRANSPOSE_CONV": _transpose_conv,
     "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "FULLY_CONNECTED": _linear, "BATCH_MATMUL": _batch_matmul,
 }  # fmt: skip

@@ -9,12 +9,14 @@ Promises: LSTM in float, and in int8 with int16 cells as LiteRT's 8x8_16; no pro
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from onchip.frontends.tflite.call import Call
 from onchip.frontends.tflite.schema import ACTIVATIONS
 from onchip.frontends.tflite.walk import Known, Value, dtype_of, params_of, values_of
-from onchip.ops.types import Array, Quantization
+from onchip.ops.types import Array, AttributeValue, Quantization
 
 GATES = ("input", "forget", "cell", "output")
 # places of the inputs of UNIDIRECTIONAL_SEQUENCE_LSTM
@@ -91,8 +93,8 @@ def _lstm(call: Call) -> list[Value]:
     )  # fmt: skip
     label = f"{name}.steps" if is_time_major else call.name
     y, h, c = sheet.nodes(
-        "lstm", operands, label, quantizations=(q_y, q_h, q_c), dtypes=(dtype, dtype, "i16" if dtype == "i8" else ""),
-        hidden=hidden,
+        "lstm", operands, label, {"hidden": hidden}, quantizations=(q_y, q_h, q_c),
+        dtypes=(dtype, dtype, "i16" if dtype == "i8" else ""),
     )  # fmt: skip
     call.walk.assign(_key(call, STATE), h)
     call.walk.assign(_key(call, CELL), c)
@@ -131,12 +133,12 @@ def _svdf(call: Call) -> list[Value]:
     rank = call.option(0)
     bias = sheet.constant(call.info(3).name or f"{name}.bias", call.known(3, "bias").array) if call.has(3) else ""
     state = _state(call, 4)
-    more = {"rounding": "double"} if dtype == "i8" else {}
+    more: dict[str, AttributeValue] = {"rounding": "double"} if dtype == "i8" else {}
     label = call.name if activation == "none" or dtype == "i8" else f"{name}.linear"
     q_y, q_s = call.walk.made_params(call.output(0)), params_of(call.info(4))
     y, newest = sheet.nodes(
-        "svdf", (call.tensor(0), *constants, bias, state), label, quantizations=(q_y, q_s),
-        dtypes=(dtype, dtype_of(call.info(4))), rank=rank, **more,
+        "svdf", (call.tensor(0), *constants, bias, state), label, {"rank": rank, **more}, quantizations=(q_y, q_s),
+        dtypes=(dtype, dtype_of(call.info(4))),
     )  # fmt: skip
     call.walk.assign(_key(call, 4), newest)
     return [y if label == call.name else call.clipped(y, activation)]
@@ -222,7 +224,7 @@ def _call_once(call: Call) -> list[Value]:
     return []
 
 
-RULES = {
+RULES: dict[str, Callable[[Call], list[Value]]] = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm, "SVDF": _svdf, "VAR_HANDLE": _var_handle, "READ_VARIABLE": _read_variable,
     "ASSIGN_VARIABLE": _assign_variable, "CALL_ONCE": _call_once,
 }  # fmt: skip

@@ -7,9 +7,8 @@ Promises: a name is used once: a taken one gets `.2`, `.3`, ...; equal constants
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 
 import numpy as np
 
@@ -33,11 +32,10 @@ class Sheet:
     def free(self, name: str, n_outputs: int = 1) -> str:
         """Reserve a name that is not taken, and those of a node's further outputs."""
         base = name or "tensor"
-        for number in count(1):
-            candidate = base if number == 1 else f"{base}.{number}"
-            own = {candidate, *(f"{candidate}.{i}" for i in range(1, n_outputs))}
-            if own.isdisjoint(self._taken):
-                break
+        candidate, number = base, 1
+        while not (own := {candidate, *(f"{candidate}.{i}" for i in range(1, n_outputs))}).isdisjoint(self._taken):
+            number += 1
+            candidate = f"{base}.{number}"
         self._taken |= own
         return candidate
 
@@ -60,11 +58,11 @@ class Sheet:
         out_dtype: str = "", **attributes: AttributeValue,
     ) -> str:  # fmt: skip
         """Add a node of one output."""
-        return self.nodes(op, inputs, name, quantizations=(quantization,), dtypes=(out_dtype,), **attributes)[0]
+        return self.nodes(op, inputs, name, attributes, quantizations=(quantization,), dtypes=(out_dtype,))[0]
 
     def nodes(
-        self, op: str, inputs: Sequence[str], name: str, *, quantizations: Sequence[Quantization | None],
-        dtypes: Sequence[str] = (), **attributes: AttributeValue,
+        self, op: str, inputs: Sequence[str], name: str, attributes: Mapping[str, AttributeValue], *,
+        quantizations: Sequence[Quantization | None], dtypes: Sequence[str] = (),
     ) -> tuple[str, ...]:  # fmt: skip
         """Add a node; an empty dtype is what the op itself says."""
         own = self.free(name, len(look_up_op(op, name).outputs))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.frontends.tflite.call import Call
+from onchip.frontends.tflite.call import Call, More
 from onchip.frontends.tflite.walk import Value, params_of
 from onchip.numerics import clamp, quantize_multiplier, requantize, rounding_divide_by_pot, srdhm16, srdhm32
 from onchip.ops.registry import OPS
@@ -178,24 +178,25 @@ def _unary(op: str, table: Table | None, **attributes: AttributeValue) -> Callab
     def rule(call: Call) -> list[Value]:
         dtype = call.only(*(("f32",) if table is None else ("f32", "i8")))
         if dtype == "f32" or table is None:
-            return [call.write(op, (call.tensor(0),), **attributes)]
+            return [call.write(op, (call.tensor(0),), attributes)]
         wanted = table(call, call.params(0), call.out_params)
         return [by_table(call, op, wanted, attributes)]
 
     return rule
 
 
-def by_table(call: Call, op: str, table: Ints, attributes: dict[str, AttributeValue]) -> str:
+def by_table(call: Call, op: str, table: Ints, attributes: More) -> str:
     """Write our op where it gives this table between these scales, else a lookup."""
     x = call.tensor(0)
-    own = _own_table(op, attributes, call.params(0), call.out_params)
-    if own is not None and np.array_equal(own, table):
-        return call.write(op, (x,), **attributes)
+    for more in (attributes, {**attributes, "rounding": "double"}):
+        own = _own_table(op, more, call.params(0), call.out_params)
+        if own is not None and np.array_equal(own, table):
+            return call.write(op, (x,), more)
     constant = call.walk.sheet.constant(f"{call.made().name or call.kind}.table", table.astype(np.int8))
     return call.write("lookup", (x, constant))
 
 
-def _own_table(op: str, attributes: dict[str, AttributeValue], px: Quantization, py: Quantization) -> Ints | None:
+def _own_table(op: str, attributes: More, px: Quantization, py: Quantization) -> Ints | None:
     entry = OPS.get(op)
     if entry is None or entry.integer is None:
         return None
@@ -222,8 +223,8 @@ def _relu(call: Call) -> list[Value]:
         if kind not in ("relu", "relu6"):
             raise call.refuse("of int16")
         name = f"{call.made().name or call.kind}.rescaled"
-        more = {"dtype": "i16", "rounding": "double", "multiplier": "f32"}
-        x = call.write("requantize", (call.tensor(0),), name=name, quantization=q, **more)
+        more: More = {"dtype": "i16", "rounding": "double", "multiplier": "f32"}
+        x = call.write("requantize", (call.tensor(0),), more, name=name, quantization=q)
         return [call.clipped(x, kind)]
     if kind in ("relu", "relu6"):
         return _unary(kind, _relu_table(kind))(call)
@@ -254,7 +255,7 @@ def matched(call: Call, place: int, suffix: str) -> str:
     return call.walk.sheet.node("lookup", (x, constant), name, quantization=py, out_dtype="i8")
 
 
-RULES = {
+RULES: dict[str, Callable[[Call], list[Value]]] = {
     "LOGISTIC": _unary("sigmoid", _populated(_logistic)), "TANH": _unary("tanh", _populated(np.tanh)),
     "ELU": _unary("elu", None),
     "EXP": _unary("exp", _populated(lambda x: np.exp(np.minimum(x, 700)))), "LOG": _unary("log", _log_table),
