@@ -1,6 +1,7 @@
 """The door of the front ends: whatever names a model becomes a Graph.
 
-In:       a path that ends in .onnx or .tflite, a torch module with example inputs, `package.module:factory`, or a Graph.
+In:       a path that ends in .onnx or .tflite, a torch module with example inputs, `package.module:factory`,
+          or a Graph.
 Out:      a Graph, not folded.
 Promises: torch and onnx are imported when they are needed. Pickles are not read (loading one can run any code).
           A factory takes no arguments and gives a module, a pair (module, example), an ONNX model, or a Graph.
@@ -56,7 +57,8 @@ def read(
             "OC1254", text, "pickled models are not read, because loading one can run any code",
             next="Export it: torch.onnx.export(model, example, 'model.onnx', dynamo=True)",
         )  # fmt: skip
-    raise BadFile("OC1254", text, "this is no model", limit="A model is FILE.onnx, FILE.tflite, @name or package.module:factory")
+    limit = "A model is FILE.onnx, FILE.tflite, @name or package.module:factory"
+    raise BadFile("OC1254", text, "this is no model", limit=limit)
 
 
 def _last(text: str) -> str:

@@ -244,7 +244,9 @@ def test_a_constant_that_unfolds(op: str) -> None:
 def test_constants_that_unfold_little_by_little() -> None:
     """Each step doubles: 2^40 elements after 40 nodes."""
     nodes = [helper.make_node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(40)]
-    proto = model([*nodes, helper.make_node("Relu", ["c40"], ["y"])], {"x": (1,)}, ["y"], constants={"c0": value(1, 1)})
+    proto = model(
+        [*nodes, helper.make_node("Relu", ["c40"], ["y"])], {"x": (1,)}, ["y"], constants={"c0": np.ones(1, np.int8)}
+    )
     with pytest.raises(NotSupported, match=f"of {BUDGET}"):
         read_model(proto)
 
