@@ -107,7 +107,7 @@ def _energy_parts(report: Report) -> str:
 def _memory(report: Report) -> str:
     memory = report.memory
     where = f" (in {_cut(memory.layer)})" if memory.layer else ""
-    return f"at most, of {format_value(memory.local_bytes, 'B')} local to a core{where}"
+    return f"at most, of {format_value(memory.local_bytes, 'B')} a core{where}"
 
 
 def waterfall_items(report: Report, *, width: int = BAR_WIDTH) -> list[str]:

@@ -59,7 +59,7 @@ def test_the_text_starts_with_the_verdict(report: Report) -> None:
     assert max(map(len, lines[1:])) <= 100
     text = str(report)
     assert "analytic, estimate, 4 000 cycles" in text
-    assert "68.4 KiB" in text and "at most, of 256 KiB local to a core (in conv1)" in text
+    assert "68.4 KiB" in text and "at most, of 256 KiB a core (in conv1)" in text
 
 
 def test_a_batch_says_both_times(make_trace: Callable[..., Trace]) -> None:
