@@ -16,6 +16,7 @@ from onchip.chip import Chip, chip_dtype
 from onchip.errors import NotSupported
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
+from onchip.ir.plan import Plan
 from onchip.ir.program import Model, Program
 from onchip.ir.report import Report
 from onchip.ir.trace import RunTrace, Trace
@@ -129,11 +130,17 @@ def _program(
 ) -> Program:  # fmt: skip
     wanted = dtype_of(graph, chip, dtype)
     made = compile_graph(graph, chip, samples=samples, dtype=dtype, rounding=rounding, watch=watch)
-    planned = plan(made, chip, wanted, effort=effort)
+    model = _model(graph, made, samples)
+    planned = plan(made, chip, wanted, effort=effort, exact=_exact_cycles(model) if effort > EFFORT else None)
     watch("plan", planned)
-    program = lower(planned, _model(graph, made, samples), with_data=with_data and wanted == "int8")
+    program = lower(planned, model, with_data=with_data and wanted == "int8")
     watch("program", program)
     return program
+
+
+def _exact_cycles(model: Model) -> Callable[[Plan], int]:
+    """Return what prices a plan by running its program: more effort than the default pays for it (decision 6)."""
+    return lambda planned: estimate_cycles(lower(planned, model, with_data=False)).cycles
 
 
 def _model(graph: Graph, made: Graph, samples: Samples | None) -> Model:

@@ -1,8 +1,8 @@
 """The plan: fused groups of nodes, the tiles that each is computed in, and where every tensor and buffer lies.
 
 In: the planner's choices. Out: a frozen noun that the lowering turns into instructions without deciding anything.
-The constructor refuses tiles that leave an output out or compute it twice, buffers that do not fit their memory, and
-buffers that overlap. Sizes are elements in `Shape` and `Mapping`, bytes in `Buffer`, words (32 bit) in the accumulator.
+The constructor refuses tiles that leave an output out or compute it twice, nodes that are computed twice or never, buffers
+that do not fit their memory, and buffers or tensors that overlap while both are needed. Sizes are elements in `Shape` and `Mapping`, bytes in `Buffer`, words (32 bit) in the accumulator.
 
 A kernel's output is a grid [B, P, Q, N] (batch, rows, columns, channels); a matrix product is the grid [1, M, 1, N].
 A tile is tb x tp x tq x tn of it; tc input channels are summed at a time. Cores stand in a grid of `rows_cores` x
@@ -166,10 +166,13 @@ class Plan:
     places: tuple[Place, ...]
     host_before: tuple[str, ...] = ()
     host_after: tuple[str, ...] = ()
+    is_part: bool = False  # of a network: kernels to be priced alone
 
     def __post_init__(self) -> None:
         for kernel in self.kernels:
             check_buffers(kernel.name, kernel.buffers, self.chip)
+        check_nodes(self)
+        check_lives(self)
         ends = max((p.address + p.size for p in self.places), default=0)
         if ends > self.chip.dram.size_bytes:
             limit = f"chip '{self.chip.name}' has {self.chip.dram.size_bytes} bytes of DRAM"
@@ -192,6 +195,66 @@ class Plan:
             lines += [f"  {b.memory} {b.name} at {b.address}, {b.slots} x {b.size}" for b in k.buffers]
         lines += [f"place {p.tensor} {p.kind} at {p.address}, {p.size} bytes" for p in self.places]
         return "\n".join(lines) + "\n"
+
+
+RENAMINGS = ("reshape", "identity")
+
+
+def check_nodes(plan: Plan) -> None:
+    """Refuse a node that is computed twice or never; renamings cost nothing where both names share a place."""
+    computed = [n for k in plan.kernels for n in k.nodes] + [*plan.host_before, *plan.host_after]
+    seen: set[str] = set()
+    for name in computed:
+        if name in seen:
+            raise InternalError("OC9024", name, "is computed twice")
+        seen.add(name)
+    addresses = {p.tensor: p.address for p in plan.places}
+    for node in plan.graph.nodes:
+        if plan.is_part or node.name in seen:
+            continue
+        given, made = addresses.get(node.inputs[0]), addresses.get(node.outputs[0])
+        if node.op not in RENAMINGS or given is None or given != made:
+            raise InternalError("OC9024", node.name, "is never computed")
+
+
+def check_lives(plan: Plan) -> None:
+    """Refuse a tensor that is read before it is made, and tensors in one place of far memory that live at one time."""
+    births, deaths = lives(plan)
+    alive = sorted((p.address, p.tensor, p) for p in plan.places if p.tensor in births)
+    for number, (_, tensor, place) in enumerate(alive):
+        for address, other, _ in alive[number + 1 :]:
+            if address >= place.address + place.size:
+                break
+            if births[tensor] <= deaths[other] and births[other] <= deaths[tensor]:
+                raise InternalError("OC9025", tensor, f"lies over '{other}', which is needed at the same time")
+
+
+def lives(plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the kernel in which each tensor is made (-1: before the first) and the last one that needs it."""
+    births = {p.tensor: -1 for p in plan.places if p.kind in ("input", "constant") or plan.is_part}
+    deaths = dict.fromkeys(births, len(plan.kernels))
+    computed = {*(name for kernel in plan.kernels for name in kernel.nodes), *plan.host_before, *plan.host_after}
+    kinds = {p.tensor: p.kind for p in plan.places}
+    for number, kernel in enumerate(plan.kernels):
+        for name in kernel.inputs:
+            root = _root(plan.graph, name, computed)
+            if root not in births:
+                raise InternalError("OC9026", kernel.name, f"reads '{name}' before it is made")
+            deaths[root] = max(deaths[root], number)
+        for name in plan.graph.node(kernel.nodes[-1]).outputs:
+            births.setdefault(name, number)
+            deaths.setdefault(name, len(plan.kernels) if kinds.get(name) == "output" else number)
+    renamed = {name for name in births if _root(plan.graph, name, computed) != name}
+    return {n: b for n, b in births.items() if n not in renamed}, deaths
+
+
+def _root(graph: Graph, tensor: str, computed: set[str]) -> str:
+    """Return the tensor that a renaming stands for."""
+    node = graph.producer(tensor)
+    while node is not None and node.op in RENAMINGS and node.name not in computed:
+        tensor = node.inputs[0]
+        node = graph.producer(tensor)
+    return tensor
 
 
 def check_buffers(where: str, buffers: tuple[Buffer, ...], chip: Chip) -> None:

@@ -167,7 +167,10 @@ def _load(h: Heads, tables: int | None) -> Tree:
         near = h.at("tables", 0)
         first = [
             sync(wait=((VECTOR, LOAD),), fills=("tables",)),
-            op(LD, far=Expr(tables), near=near, box3=TABLE_BYTES, limit3=TABLE_BYTES),
+            op(
+                LD, far=Expr(tables), near=near, box3=TABLE_BYTES, limit3=TABLE_BYTES,
+                sharers=h.kernel.mapping.cores if h.context.plan.chip.shared else 1,
+            ),
             sync(signal=((LOAD, VECTOR),)),
         ]
     return (*first, *nest(h.loops[:2], (*head, *nest(h.loops[2:], tuple(tile)))))

@@ -75,6 +75,10 @@ class Grid:
         negative = tuple((n, -s) for n, s in start.strides)
         return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1]))
 
+    def sharers(self, cores: int) -> int:
+        """Return how many cores share a load that all of them make: a shared memory keeps it for the others."""
+        return cores if self.context.plan.chip.shared else 1
+
     def level(self, depends: tuple[str, ...]) -> int:
         """Return how many loops stand around code that depends on these."""
         return max((i + 1 for i, name in enumerate(self.order) if name in depends and self.counts[name] > 1), default=0)
@@ -172,7 +176,8 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
     if stored.tables is not None:
         near = Expr(grid.buffers["tables"].address)
         size = stored.table_bytes
-        found.append(Load("tables", op(LD, far=Expr(stored.tables), near=near, box3=size, limit3=size), (), VECTOR))
+        code = op(LD, far=Expr(stored.tables), near=near, box3=size, limit3=size, sharers=grid.sharers(grid.mapping.cores))
+        found.append(Load("tables", code, (), VECTOR))
     for i, tensor in enumerate(kernel.inputs[1:]):
         load = _part if grid.op == "concat" else _side
         found.append(Load(f"side{i}", load(grid, i, tensor), TILE_AXES, VECTOR))
@@ -199,7 +204,7 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
         c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q", s.stride[1]) + -s.padding[1],
         c3=channel, fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
-        sharers=m.channel_cores if grid.context.plan.chip.shared and s.kind == "matmul" else 1,
+        sharers=grid.sharers(m.channel_cores) if s.kind == "matmul" else 1,
     )  # fmt: skip
 
 
@@ -210,7 +215,7 @@ def _weights(grid: Grid, stored: Stored) -> Op:
         LD, far=Expr(stored.weights or 0), near=grid.slot("weights", grid.level(("n", "k"))),
         box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size, near2=m.tn * size,
         c2=grid.first("k", taps), c3=grid.first("n", size),
-        sharers=m.rows_cores if grid.context.plan.chip.shared else 1,
+        sharers=grid.sharers(m.rows_cores),
     )  # fmt: skip
 
 
@@ -219,7 +224,7 @@ def _lanes(grid: Grid, address: int, width: int, rows: int, near: Expr) -> Op:
     n, tn = grid.shape.grid[3], grid.mapping.tn
     return op(
         LD, far=Expr(address), near=near, box2=rows, box3=tn * width, limit2=rows, limit3=n * width,
-        far2=n * width, near2=tn * width, c3=grid.first("n", width),
+        far2=n * width, near2=tn * width, c3=grid.first("n", width), sharers=grid.sharers(grid.mapping.rows_cores),
     )  # fmt: skip
 
 

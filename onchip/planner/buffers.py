@@ -32,8 +32,8 @@ class Sizes:
     scratch: Any
 
 
-def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any) -> Sizes:
-    """Return the sizes of a tile's buffers."""
+def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: int = ALIGNMENT) -> Sizes:
+    """Return the sizes of a tile's buffers, rounded up to lines; with lines of one byte they are what a tile moves."""
     (r, s), es = shape.window, shape.element_bytes
     height = (tp - 1) * shape.stride[0] + (r - 1) * shape.dilation[0] + 1
     width = (tq - 1) * shape.stride[1] + (s - 1) * shape.dilation[1] + 1
@@ -41,13 +41,17 @@ def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any) -> Sizes:
     matmul = shape.kind == "matmul"
     channels = tc if matmul else tn
     lane_bytes = PARAMETER_BYTES if es == 1 else BIAS_BYTES
+
+    def up(n_bytes: Any) -> Any:
+        return -(-n_bytes // line) * line
+
     return Sizes(
-        source=_align(tb * height * width * channels * es) * shape.loads_source,
-        weights=_align(r * s * tc * tn * es) * matmul,
-        parameters=(_align(lane_bytes * tn) + _align(4 * tn) * shape.whole_lanes) * shape.parameters_per_lane
-        + (0 if matmul else _align(r * s * tn * es)),
-        sides=_align(rows * tn * shape.side_bytes) * shape.side_inputs,
-        output=_align(ceil_div(tp, shape.pool[0]) * tb * ceil_div(tq, shape.pool[1]) * tn * es),
+        source=up(tb * height * width * channels * es) * shape.loads_source,
+        weights=up(r * s * tc * tn * es) * matmul,
+        parameters=(up(lane_bytes * tn) + up(4 * tn) * shape.whole_lanes) * shape.parameters_per_lane
+        + (0 if matmul else up(r * s * tn * es)),
+        sides=up(rows * tn * shape.side_bytes) * shape.side_inputs,
+        output=up(ceil_div(tp, shape.pool[0]) * tb * ceil_div(tq, shape.pool[1]) * tn * es),
         sums=rows * tn * matmul,
         scratch=rows * tn * shape.scratch + ROW_WORDS * rows * shape.whole_lanes,
     )

@@ -7,6 +7,7 @@ crosses from one kernel to another. Tensors whose lives do not overlap share far
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -19,37 +20,53 @@ from onchip.planner.buffers import place_buffers
 from onchip.planner.group import Group, Grouping, group_nodes
 from onchip.planner.dimensions import ELEMENT_BYTES, dims
 from onchip.planner.shapes import shape_of
-from onchip.planner.tile import EFFORT, tile
+from onchip.planner.tile import EFFORT, EXACT, ranked
 
 LINE = 64  # bytes; tensors start on such a line
+Exact = Callable[[Plan], int]
 
 
-def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT) -> Plan:
-    """Return the plan of a graph on a chip. Raises NotSupported and DoesNotFit, naming the node."""
+def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT, exact: Exact | None = None) -> Plan:
+    """Return the plan of a graph on a chip. Raises NotSupported and DoesNotFit, naming the node.
+
+    With `exact`, which gives the cycles of a plan of one kernel, the mappings that the formula ranks first are priced again.
+    """
     chip.matrix.array(dtype)
     grouping = group_nodes(graph)
     places = _places(graph, grouping, dtype)
-    levels = {p.tensor: p.level(chip) for p in places}
-    kernels = tuple(_kernel(group, levels, graph, chip, dtype, effort) for group in grouping.groups)
-    return Plan(graph, chip, dtype, kernels, places, tuple(grouping.host_before), tuple(grouping.host_after))
+    known: dict[Shape, Mapping] = {}
+    kernels: list[Kernel] = []
+    for group in grouping.groups:
+        found = _kernels(group, places, graph, chip, dtype, effort, count=1 if exact is None else EXACT)
+        shape = found[0].shape
+        if exact is not None and shape not in known:
+            prices = [exact(Plan(graph, chip, dtype, (kernel,), places, is_part=True)) for kernel in found]
+            known[shape] = found[prices.index(min(prices))].mapping
+        kernels.append(next((k for k in found if k.mapping == known.get(shape)), found[0]))
+    return Plan(graph, chip, dtype, tuple(kernels), places, tuple(grouping.host_before), tuple(grouping.host_after))
 
 
-def _kernel(group: Group, levels: dict[str, int], graph: Graph, chip: Chip, dtype: str, effort: int) -> Kernel:
-    name = group.nodes[0].name
+def _kernels(
+    group: Group, places: tuple[Place, ...], graph: Graph, chip: Chip, dtype: str, effort: int, *, count: int
+) -> tuple[Kernel, ...]:
+    """Return a group as a kernel, once for each of the first `count` mappings by the formula."""
+    name, inputs, anchor = group.nodes[0].name, tuple(group.inputs), group.nodes[0]
     nodes = tuple(node.name for node in group.nodes)
-    inputs = tuple(group.inputs)
-    if group.nodes[0].op in sequence.OPS:
-        shape, mapping, buffers = sequence.plan_sequence(group.nodes[0], graph, chip, dtype)
-        return Kernel(name, nodes, inputs, group.output, shape, mapping, buffers)
+    if anchor.op in sequence.OPS:
+        shape, mapping, buffers = sequence.plan_sequence(anchor, graph, chip, dtype)
+        return (Kernel(name, nodes, inputs, group.output, shape, mapping, buffers),)
+    levels = {p.tensor: p.level(chip) for p in places if p.tensor in (inputs[0], group.output)}
     memories = levels.get(inputs[0], 0), levels.get(group.output, 0)
     shape = replace(shape_of(group.nodes, inputs[1:], graph, dtype), levels=memories)
-    mapping = _tile(name, shape, chip, effort)
-    return Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
+    return tuple(
+        Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
+        for mapping in _ranked(name, shape, chip, effort)[:count]
+    )
 
 
-def _tile(name: str, shape: Shape, chip: Chip, effort: int) -> Mapping:
+def _ranked(name: str, shape: Shape, chip: Chip, effort: int) -> tuple[Mapping, ...]:
     try:
-        return tile(shape, chip, effort)
+        return ranked(shape, chip, effort)
     except DoesNotFit as error:
         raise DoesNotFit(error.code, name, error.fact, limit=error.limit, next=error.next) from None
 

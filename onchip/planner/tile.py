@@ -23,6 +23,7 @@ from onchip.isa.machine import columns, depth, machine_of
 from onchip.planner.buffers import local_bytes, sizes
 
 EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
+EXACT = 8  # mappings of a kernel that are priced exactly where the effort allows it (docs/decisions/0006)
 ROW_INSTRUCTIONS = 40  # of softmax and layer norm on one value a row: they only rank
 Ints = NDArray[np.int64]
 
@@ -46,35 +47,40 @@ class Candidates:
 
 def tile(shape: Shape, chip: Chip, effort: int = EFFORT) -> Mapping:
     """Return the best mapping of a kernel. Raises DoesNotFit when not even the smallest tile fits."""
-    return _tile(shape, chip, effort)
+    return ranked(shape, chip, effort)[0]
 
 
 @functools.lru_cache(maxsize=4096)
-def _tile(shape: Shape, chip: Chip, effort: int) -> Mapping:
+def ranked(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Mapping, ...]:
+    """Return the best mappings by the formula, at most EXACT of them; ties in the order of the candidates."""
     m = machine_of(chip, shape.dtype)
     table = candidates(shape, chip, m)
+    found: list[Mapping] = []
     for slots in (2, 1):
         size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
         fits = local_bytes(shape, size, slots, chip) <= chip.local.size_bytes
         fits &= size.sums + size.scratch <= chip.local.accumulator_bytes // 4
         if fits.any():
-            return _best(shape, chip, m, table.take(fits), slots, effort)
-    raise _does_not_fit(shape, chip, table)
+            found += _best(shape, chip, m, table.take(fits), slots, effort)
+    if not found:
+        raise _does_not_fit(shape, chip, table)
+    return tuple(sorted(found, key=lambda mapping: mapping.predicted_cycles)[:EXACT])
 
 
-def _best(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int, effort: int) -> Mapping:
+def _best(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int, effort: int) -> list[Mapping]:
     if len(table.tb) > effort:
         volume = table.tb * table.tp * table.tq * table.tn * table.tc
         table = table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
     cycles = price(shape, chip, m, table, slots)
-    i = int(np.argmin(cycles))
-    b = shape.grid[0]
-    return Mapping(
-        tb=int(table.tb[i]), tp=int(table.tp[i]), tq=int(table.tq[i]), tn=int(table.tn[i]), tc=int(table.tc[i]),
-        channels_outer=bool(table.outer[i]), rows_cores=int(table.rows_cores[i]),
-        channel_cores=int(table.channel_cores[i]), core_axis="b" if b > 1 else "p", slots=slots,
-        predicted_cycles=int(cycles[i]),
-    )  # fmt: skip
+    axis = "b" if shape.grid[0] > 1 else "p"
+    return [
+        Mapping(
+            tb=int(table.tb[i]), tp=int(table.tp[i]), tq=int(table.tq[i]), tn=int(table.tn[i]), tc=int(table.tc[i]),
+            channels_outer=bool(table.outer[i]), rows_cores=int(table.rows_cores[i]),
+            channel_cores=int(table.channel_cores[i]), core_axis=axis, slots=slots, predicted_cycles=int(cycles[i]),
+        )
+        for i in np.argsort(cycles, kind="stable")[:EXACT]
+    ]  # fmt: skip
 
 
 def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
@@ -145,19 +151,25 @@ def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> I
     nq, nn, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
     nk = nk if shape.kind == "matmul" else 1
     outputs, rows = nb * np_ * nq * nn, table.tb * table.tp * table.tq
-    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc, line=1)
     step, vector = _array_cycles(shape, chip, m, rows, table.tn, table.tc), _vector_cycles(shape, m, rows, table.tn)
+    # the last tile along an axis is cut: the average tile moves less than a whole one
+    whole_rows = _covered(b, nb * table.tb) * _covered(p, np_ * table.tp) * _covered(q, nq * table.tq)
+    whole_n, whole_k = _covered(n, nn * table.tn), _covered(shape.source[3], nk * table.tc)
     tiles = nb * np_ * nq
     steps = outputs * nk
     source_loads = np.where(nk > 1, steps, np.where(tiles == 1, 1, np.where(table.outer == 1, outputs, tiles)))
     weight_loads = np.where(nk > 1, steps, np.where(nn == 1, 1, np.where(table.outer == 1, nn, outputs)))
     source_share, weight_share = (table.channel_cores, table.rows_cores) if chip.shared else (1, 1)
-    loads, weights = size.source * source_loads, size.weights * weight_loads
+    loads = size.source * source_loads * whole_rows * (whole_k if shape.kind == "matmul" else whole_n)
+    weights = size.weights * weight_loads * whole_n * whole_k
     active = table.rows_cores * table.channel_cores
     far_source, far_output = (int(level == 0) for level in shape.levels)
     ahead = _far_cycles(m, far_source * loads / source_share + weights / weight_share, loads + weights, active) / steps
-    sides = size.sides + (size.parameters if shape.kind != "matmul" else 0)
-    beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * size.output, size.output, active)
+    whole = whole_rows * whole_n
+    sides = size.sides * whole + (size.parameters if shape.kind != "matmul" else 0)
+    output = size.output * whole
+    beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * output, output, active)
     latency, fill = int(m[timing.DRAM_LATENCY]), timing.matmul_latency(m)
     often = np.maximum(source_loads, weight_loads * (shape.kind == "matmul")) / steps
     period = np.maximum(np.maximum(step, ahead), (ahead + latency * often + step + fill) / slots)
@@ -169,7 +181,7 @@ def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> I
     busy = np.maximum(np.maximum(nk * period, vector), nk * ahead + beside + back)
     busy = np.maximum(busy, np.maximum((vector + back) / slots, together / sum_slots))
     busy = np.maximum(busy, (beside + latency + vector) / slots) if shape.side_inputs else busy
-    near = size.weights + sides + size.parameters
+    near = size.weights + sides + size.parameters + shape.table_bytes / (active if chip.shared else 1)
     first = _far_cycles(m, far_source * size.source + near, size.source + near, active) + latency
     once = first + (nk - 1) * period + step + fill * (shape.kind == "matmul") + vector + back
     return np.ceil((outputs - 1) * busy + once).astype(np.int64)
@@ -181,6 +193,11 @@ def _vector_cycles(shape: Shape, m: Ints, rows: Any, tn: Any) -> Any:
     lanes, one = int(m[timing.LANES]), timing.VECTOR_LATENCY
     cycles = (shape.passes + taps) * (rows * _up(tn, lanes) + one) + 4
     return cycles + shape.whole_lanes * ROW_INSTRUCTIONS * (_up(rows, lanes) + one)
+
+
+def _covered(extent: int, tiles: Any) -> Any:
+    """Return the share of whole tiles that lies inside the extent."""
+    return np.minimum(extent, tiles) / tiles
 
 
 def _up(a: Any, b: Any) -> Any:
