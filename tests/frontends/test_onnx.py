@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from onchip.errors import NotSupported
+from onchip.errors import NotSupported, OnchipError
 from onchip.frontends.onnx import read_model, read_onnx
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
@@ -209,3 +209,31 @@ def test_what_is_not_read_is_refused_by_the_name_of_its_node() -> None:
     constants = {"w": value(1, 1, 20, 3), "r": value(2, 1, 20, 5)}
     with pytest.raises(NotSupported, match=r"culprit: OC1351 LSTM"):
         read_model(model([flow], {"x": (4, 2, 3)}, ["y"], constants=constants))
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "constants", "opset", "message"),
+    [
+        ("Swish", {"alpha": 0.5}, {}, 24, r"culprit: OC1351 Swish: alpha 0\.5"),
+        ("Conv", {"auto_pad": "SAME"}, {"w": value(1, 6, 4, 3, 3)}, 17, r"culprit: OC1351 Conv: auto_pad 'SAME'"),
+        (
+            "Dropout",
+            {},
+            {"ratio": np.array(0.5, np.float32), "train": np.array(True)},
+            13,
+            "OC1351 Dropout: in training",
+        ),
+        ("Softmax", {"axis": 7}, {}, 17, r"culprit: OC1316 Softmax: axis 7"),
+    ],
+)
+def test_a_form_that_means_something_else_is_refused(
+    op: str, attributes: dict[str, Any], constants: Arrays, opset: int, message: str
+) -> None:
+    node = helper.make_node(op, ["x", *constants], ["y"], name="culprit", **attributes)
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4, 9, 8])]
+    made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    initializers = [onnx.numpy_helper.from_array(a, n) for n, a in constants.items()]
+    graph = helper.make_graph([node], "hand", given, made, initializers)
+    imports = [helper.make_opsetid("", opset)]
+    with pytest.raises(OnchipError, match=message):
+        read_model(helper.make_model(graph, opset_imports=imports, ir_version=10))
