@@ -1,8 +1,7 @@
 """A graph under construction: names in, shapes inferred by the ops' own rules, a verified Graph at the end.
 
-In: inputs, constants and nodes in order. Out: `finish()`, a Graph. Shapes and dtypes of outputs follow from the op,
-so a
-builder never states what can be derived. A node's first output has the node's name, the others `name.1`, `name.2`.
+In: inputs, constants and nodes in order. Out: `finish()`, a Graph. Shapes and dtypes of outputs follow from the op, so
+a builder never states what can be derived. A node's first output has the node's name, the others `name.1`, `name.2`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The network: a flat, ordered list of named nodes and the tensors between them.
 
 In: tensors and nodes, from a front end, the zoo or a pass. Out: a frozen noun. The constructor refuses a tensor used
-before it is made, a shape that does not follow from the op, an output that nobody makes, a name used twice, an
-unknown op.
-Dimensions are numbers or names; `bind` gives a name a number. Constants carry their sha256 and, where known, their
-values.
+before it is made, a shape that does not follow from the op, an output that nobody makes, a name used twice, and an
+unknown op. Dimensions are numbers or names; `bind` gives a name a number. Constants carry their sha256 and, where
+known, their values.
 `states` are (in, out) pairs: the value of `out` is the value of `in` in the next run (KV cache, RNN state).
 """
 
@@ -91,6 +90,9 @@ def constant_tensor(
         data = data if data is not value and data.base is None else data.copy()
         data.setflags(write=False)
         digest = hashlib.sha256(data.tobytes()).hexdigest()
+        if dtype is None and str(data.dtype) not in NUMPY_DTYPES:
+            there = ", ".join(NUMPY_DTYPES)
+            raise BadFile("OC1226", name, f"the array holds {data.dtype}", limit=f"constants hold {there}")
         return Tensor(
             name, tuple(data.shape), dtype or NUMPY_DTYPES[str(data.dtype)], quantization, Constant(digest, data)
         )

@@ -1,9 +1,8 @@
 """A graph as canonical text, and back: one line a tensor, one line a node.
 
-In: a Graph, or its text. Out: the other. `read_graph(write_graph(g))` equals g but for the values of constants,
-which the
-text names by their sha256 only. The text is what `--emit` prints, what goldens hold, and what a graph's hash is made
-of.
+In: a Graph, or its text. Out: the other. `read_graph(write_graph(g))` equals g but for the values of constants, which
+the text names by their sha256 only. The text is what `--emit` prints, what goldens hold, and what a graph's hash is
+made of.
 """
 
 from __future__ import annotations

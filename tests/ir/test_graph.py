@@ -216,3 +216,8 @@ def test_damaged_text_is_refused_or_read(place, letter, is_cut):
         Graph.parse(text)
     except OnchipError as error:
         assert "\n" not in str(error)
+
+
+def test_a_constant_of_an_unknown_dtype_is_refused() -> None:
+    with pytest.raises(BadFile, match="OC1226"):
+        constant_tensor("c", np.zeros(3, np.complex64))
