@@ -118,6 +118,9 @@ def fold_constants(draft: Draft) -> None:
 
 
 def _fold_node(draft: Draft, node: Node) -> bool:
+    """Replace a node of constants by its value; one whose output has a dimension without a number stays."""
+    if any(isinstance(d, str) for name in node.outputs for d in draft.shape(name)):
+        return False
     arrays = [draft.array(i) if i else None for i in node.inputs]
     is_known = all(a is not None for a, i in zip(arrays, node.inputs, strict=True) if i)
     op = OPS[node.op]
