@@ -1,8 +1,8 @@
 """The int8 network as ONNX Runtime runs it: QOperator nodes, unsigned activations, signed weights.
 
-In:       an int8 Graph of convolutions, sums, pools and linear layers, with its constants' values.
-Out:      an ONNX model of the same shapes and scales: float NCHW input, float output.
-Promises: the same work as the Graph; not the same bits (ONNX Runtime rounds in float32). A tensor behind a fused ReLU has
+In:       an int8 Graph of convolutions, sums, pools and linear layers, with its constants' values. Out:      an ONNX
+model of the same shapes and scales: float NCHW input, float output. Promises: the same work as the Graph; not the
+same bits (ONNX Runtime rounds in float32). A tensor behind a fused ReLU has
           zero point 0, because QLinearConv has no activation and saturates there.
 Does not: cover ops outside ResNet-like networks; raises KeyError for those.
 Sources:  ONNX operators QLinearConv, QuantizeLinear; ONNX Runtime contrib operators (com.microsoft) for the rest.
@@ -45,8 +45,8 @@ class Writer:
         assert given is not None
         zero = 0 if tensor in self.clipped else given.zero_point[0] + SHIFT
         return [
-            self.constant(f"{tensor}.scale", np.float32(given.scale[0])),
-            self.constant(f"{tensor}.zero", np.uint8(zero)),
+            self.constant(f"{tensor}.scale", np.array(given.scale[0], np.float32)),
+            self.constant(f"{tensor}.zero", np.array(zero, np.uint8)),
         ]
 
     def weights(self, tensor: str, value: NDArray[Any]) -> list[str]:

@@ -1,14 +1,14 @@
-"""The machine's control, stepped cycle by cycle: the witness of the event engine, written from the text of the instructions.
+"""The machine's control, stepped cycle by cycle: the witness of the event engine, from the text of the instructions.
 
-In: four streams of instructions of one kernel, the chip's numbers, the semaphores' first counts. Out: the cycle in which
-everything has completed, and each instruction's start and completion. Slow and plain on purpose; shares no code with
-`simulator/` and computes durations itself, from what `isa/` says in words:
-every cycle each stream, LOAD first, starts its next instruction if its unit is free and every semaphore it waits for has a
-token; it takes one from each and signals at completion; completions of a stream are in order. LD and ST hold their stream
-until the ports have moved their bytes; a port serves requests in their order, a part of a cycle that one request leaves
-goes to the next in the queue. WLD works in the shadow sub-unit, MM takes the weights over in its first cycle: neither
-holds the stream. The vector unit is free again when its result is written. A LOOP takes one cycle to enter, none to repeat.
-An empty instruction works for one cycle and then passes the pipeline of its unit as any other.
+In: four streams of instructions of one kernel, the chip's numbers, the semaphores' first counts. Out: the cycle in
+which everything has completed, and each instruction's start and completion. Slow and plain on purpose; shares no code
+with `simulator/` and computes durations itself, from what `isa/` says in words: every cycle each stream, LOAD first,
+starts its next instruction if its unit is free and every semaphore it waits for has a token; it takes one from each
+and signals at completion; completions of a stream are in order. LD and ST hold their stream until the ports have
+moved their bytes; a port serves requests in their order, a part of a cycle that one request leaves goes to the next
+in the queue. WLD works in the shadow sub-unit, MM takes the weights over in its first cycle: neither holds the
+stream. The vector unit is free again when its result is written. A LOOP takes one cycle to enter, none to repeat. An
+empty instruction works for one cycle and then passes the pipeline of its unit as any other.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def play(
     initial: Sequence[int] = (0,) * 8,
     active: int = 1,
 ) -> tuple[int, list[tuple[int, int, int]]]:
-    """Return the cycles of a kernel and (stream, start, completion) of its instructions in the order of their starts."""
+    """Return the cycles of a kernel and (stream, start, completion) of its instructions, in order of start."""
     machine = Machine(numbers, active, list(initial), [Stream(code) for code in streams])
     now = 0
     while machine.is_running():

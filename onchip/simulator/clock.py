@@ -1,10 +1,10 @@
 """Cycles: the program on the machine, event by event, or with repeated iterations skipped exactly.
 
-In: a Program. Out: a Trace without outputs. `simulate_cycles` plays every instruction of every kernel; `estimate_cycles`
-plays a kernel that equals an earlier one (same code, other addresses) once and skips repeating iterations. Both give the
-same cycles: the tests compare them, and both with a cycle-stepped control model.
-Many cores: core (0, 0) of the grid has the largest share of every wave, so it decides; the far-memory ports are divided by
-the number of cores that have work.
+In: a Program. Out: a Trace without outputs. `simulate_cycles` plays every instruction of every kernel;
+`estimate_cycles` plays a kernel that equals an earlier one (same code, other addresses) once and skips repeating
+iterations. Both give the same cycles: the tests compare them, and both with a cycle-stepped control model.
+Many cores: core (0, 0) of the grid has the largest share of every wave, so it decides; the far-memory ports are
+divided by the number of cores that have work.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def code_of(streams: Sequence[Record]) -> Code:
     """Return the records of four streams behind each other, by field."""
     records = np.concatenate(streams)
     affines = np.ascontiguousarray(records["affines"])
-    has: NDArray[np.bool_] = np.not_equal(affines, 0).any(axis=2)
+    has = np.asarray((affines != 0).any(axis=2), np.bool_)
     return Code(
         records["op"].copy(), records["wait"].copy(), records["signal"].copy(), records["sub"].copy(),
         np.ascontiguousarray(records["integers"]), affines, has,

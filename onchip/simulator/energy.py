@@ -2,7 +2,8 @@
 
 In:       a Trace; the chip's `[energy]` table: joules per MAC of a dtype, per byte of an SRAM of a size, per bit of
           DRAM, static watts.
-Out:      `Energy` with the components compute, sram (local and shared memory), accumulator, dram and static per kernel;
+Out:      `Energy` with the components compute, sram (local and shared memory), accumulator, dram and static per
+kernel;
           None when the chip has no table, or the table no MAC of this dtype: nothing is borrowed from another dtype.
 Promises: components sum to the total; every active core counts with the share of the fullest one, so work is never
           counted too low; a write costs as much as a read of the same SRAM (assumed).

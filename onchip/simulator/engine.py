@@ -1,13 +1,14 @@
 """The event engine: four in-order streams, semaphores and the far-memory ports, compiled with numba.
 
-In: the records of one kernel (four streams behind each other), the machine array, the semaphore counts its BARRIER sets.
-Out: a row of totals (see the indices below) and, where asked for, the events. Time 0 is the end of the barrier.
+In: the records of one kernel (four streams behind each other), the machine array, the semaphore counts its BARRIER
+sets. Out: a row of totals (see the indices below) and, where asked for, the events. Time 0 is the end of the barrier.
 
-The engine always takes the stream whose next instruction can start first (ties: stream order), so everything that happens
-later starts no earlier, tokens of a semaphore are in order of time, and far transfers are served in the order of their
-requests. `fast` skips whole periods: when, at two iterations of the outermost loop, everything that can still matter is
-the same up to a shift in time, the iterations between repeat exactly. Loop indices change durations only through clipped
-extents; the caller gives the range of iterations in which nothing is clipped by the outermost index.
+The engine always takes the stream whose next instruction can start first (ties: stream order), so everything that
+happens later starts no earlier, tokens of a semaphore are in order of time, and far transfers are served in the order
+of their requests. `fast` skips whole periods: when, at two iterations of the outermost loop, everything that can
+still matter is the same up to a shift in time, the iterations between repeat exactly. Loop indices change durations
+only through clipped extents; the caller gives the range of iterations in which nothing is clipped by the outermost
+index.
 """
 
 # pyright: basic
@@ -146,7 +147,7 @@ def _make(sources):
                 i = pc[s]
                 t = free[s]
                 if ops[i] == 4:
-                    t = max(t, max(matrix[0], matrix[2]))
+                    t = max(t, matrix[0], matrix[2])
                 elif ops[i] == 3:
                     t = max(t, matrix[2])
                     if machine[timing.SERIAL]:
@@ -186,7 +187,7 @@ def _make(sources):
             end, next_free = now + 1, now + 1
             if op == 1 or op == 2:
                 size = box_bytes(ints, affs, idx)
-                request, finish = now, now
+                finish = now
                 if size > 0:
                     on_dram = ints[15] == 0
                     shared_size = size if machine[timing.SHARED_NUM] > 0 else 0
@@ -205,7 +206,7 @@ def _make(sources):
                     end = next_free + (latency if op == 1 else 0)
             elif op == 3:
                 k, n = clipped(ints[0], affs[1], hs[1], idx), clipped(ints[1], affs[2], hs[2], idx)
-                duration = weight_load_occupancy(machine, k, n, BYTES[ints[3]])
+                duration = weight_load_occupancy(machine, k, n, BYTES[ints[3]])  # type: ignore[arg-type]
                 totals[LOCAL_READ] += k * n * BYTES[ints[3]]
                 matrix[2] = now + duration
                 load_cycles = duration
@@ -215,7 +216,7 @@ def _make(sources):
                 m *= clipped(ints[2], affs[5], hs[5], idx)
                 k, n = clipped(ints[3], affs[6], hs[6], idx), clipped(ints[4], affs[7], hs[7], idx)
                 size = BYTES[ints[13]]
-                duration = matmul_occupancy(machine, m, k, n, size)
+                duration = matmul_occupancy(machine, m, k, n, size)  # type: ignore[arg-type]
                 gap = now - matrix[0]
                 if (
                     gap > 0

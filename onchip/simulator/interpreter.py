@@ -1,9 +1,10 @@
 """The program on one core's memory: values bit for bit, no time.
 
 In: the records of one kernel and the memories. Out: the memories changed. Streams run in turns, each until it has to
-wait; `order` gives the turn's order, so that a test can try many: a correct program gives the same bytes in all of them.
-The meaning of every instruction is defined by its class in `isa/`; here it runs compiled, and loops around products as
-one product (nests.py). The witness is `Instruction.run`, instruction by instruction, in the tests.
+wait; `order` gives the turn's order, so that a test can try many: a correct program gives the same bytes in all of
+them.
+The meaning of every instruction is defined by its class in `isa/`; here it runs compiled, and loops around products
+as one product (nests.py). The witness is `Instruction.run`, instruction by instruction, in the tests.
 """
 
 # pyright: basic

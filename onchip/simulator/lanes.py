@@ -1,7 +1,7 @@
 """The machine's arithmetic on one 32-bit lane, compiled: what `Instruction.run` defines, at speed.
 
-In: 64-bit integers that hold 32-bit values. Out: the same. Sources: docs/arithmetic.md; the tests compare every function
-with the NumPy definition in `numerics.py` and with outside witnesses.
+In: 64-bit integers that hold 32-bit values. Out: the same. Sources: docs/arithmetic.md; the tests compare every
+function with the NumPy definition in `numerics.py` and with outside witnesses.
 """
 
 # pyright: basic

@@ -1,8 +1,8 @@
 """The MATRIX stream's work: weights kept, and products of packed operands.
 
-In: a nest of loops around WLD and MM (see nests.py) or one MM, and one core's memories. Out: accumulator words, changed in
-place; False where an address leaves the memory. The inputs of all steps are packed side by side, a row of the tile behind
-the other, the weights in blocks of 16 columns; then rows x blocks run as vector code (products.py).
+In: a nest of loops around WLD and MM (see nests.py) or one MM, and one core's memories. Out: accumulator words,
+changed in place; False where an address leaves the memory. The inputs of all steps are packed side by side, a row of
+the tile behind the other, the weights in blocks of 16 columns; then rows x blocks run as vector code (products.py).
 Packed operands stay valid until somebody writes to the bytes they were read from; `touch` is told of every write.
 """
 
@@ -13,8 +13,22 @@ from __future__ import annotations
 import numpy as np
 
 from onchip.simulator.nests import (
-    APART, BLOCKS_HIGH, BLOCKS_KEY, BLOCKS_LOW, COLUMN, KEPT_K, KEPT_N, LOOPS, MM_AT, PAIRS,
-    ROWS_HIGH, ROWS_ID, ROWS_KEY, ROWS_LOW, SLACK_ROWS, SPAN,
+    APART,
+    BLOCKS_HIGH,
+    BLOCKS_KEY,
+    BLOCKS_LOW,
+    COLUMN,
+    KEPT_K,
+    KEPT_N,
+    LOOPS,
+    MM_AT,
+    PAIRS,
+    ROWS_HIGH,
+    ROWS_ID,
+    ROWS_KEY,
+    ROWS_LOW,
+    SLACK_ROWS,
+    SPAN,
 )  # fmt: skip
 from onchip.simulator.operands import extent, inner, place, span
 from onchip.simulator.products import BLOCK, MARGIN, Form, form, multiplies_bytes

@@ -1,12 +1,14 @@
 """Transfers: boxes between far and local memory, compiled.
 
-In: an LD or ST, the loop indices, far and local memory. Out: bytes moved. A box that lies inside its tensor is moved row by
-row without a look at coordinates; any other one as the instruction's text says it.
+In: an LD or ST, the loop indices, far and local memory. Out: bytes moved. A box that lies inside its tensor is moved
+row by row without a look at coordinates; any other one as the instruction's text says it.
 """
 
 # pyright: basic
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -31,8 +33,7 @@ def _rows_of(builder, size, source, target, pitches, n_bytes, rows):
             write(builder, read(builder, builder.gep(start, [offset]), kind), builder.gep(end, [offset]))
 
 
-@intrinsic
-def move_rows(typingctx, source, at, pitch, target, to, target_pitch, n_bytes, rows):
+def _move_rows(typingctx, source, at, pitch, target, to, target_pitch, n_bytes, rows):
     """move_rows(source u8[], at, pitch, target u8[], to, pitch, n_bytes, rows): the arrays do not overlap."""
     i64 = types.int64
     signature = types.void(source, i64, i64, target, i64, i64, i64, i64)
@@ -61,6 +62,9 @@ def move_rows(typingctx, source, at, pitch, target, to, target_pitch, n_bytes, r
     return signature, generate
 
 
+move_rows: Any = intrinsic(_move_rows)
+
+
 @inner
 def move_box(is_load, base, near, ints, first, far, local):
     """Move a box that lies inside its tensor."""
@@ -84,7 +88,7 @@ def word_at(far, at):
 
 @inner
 def move_row(is_load, is_inside, there, here, low, high, size, fill, far, local):
-    """Move the part of a row that lies inside its tensor; a load fills the rest. Returns whether its addresses exist."""
+    """Move what of a row lies inside its tensor; a load fills the rest. Returns whether its addresses exist."""
     if is_load and (not is_inside or low > 0 or high < size):
         local[here : here + size] = fill
     if is_inside and high > low:

@@ -1,12 +1,12 @@
 """Which parts of a MATRIX stream are one product, found in the program's own instructions.
 
-In: the code of a program's kernels. Out: a table of nests per kernel, and the scratch memory that the largest one needs.
-A nest is loops around exactly one (WLD, MM) pair, without semaphores between, whose steps all add to the same sums, or to
-sums of other columns that no other step touches, and of which only the very first may replace. `product` in matrix.py runs
-it in one go; that is the same as running its instructions one by one, in any order of the streams, because the pair touches
-nothing but the accumulator and the weight registers, and addition modulo 2**32 has no order.
-An MM outside a nest is a product without loops, with the weights that the WLD before it kept; where any MM of the program
-takes weights that were not loaded directly before it, there are no nests at all.
+In: the code of a program's kernels. Out: a table of nests per kernel, and the scratch memory that the largest one
+needs. A nest is loops around exactly one (WLD, MM) pair, without semaphores between, whose steps all add to the same
+sums, or to sums of other columns that no other step touches, and of which only the very first may replace. `product`
+in matrix.py runs it in one go; that is the same as running its instructions one by one, in any order of the streams,
+because the pair touches nothing but the accumulator and the weight registers, and addition modulo 2**32 has no order.
+An MM outside a nest is a product without loops, with the weights that the WLD before it kept; where any MM of the
+program takes weights that were not loaded directly before it, there are no nests at all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from onchip.isa.memory import I8
 from onchip.simulator.operands import Code, Ints
 from onchip.simulator.products import BLOCK, MARGIN, Form
 
-# a nest: its first MM, the loop over columns (-1: none), its loops, pairs in the innermost body, records, whether its sums
-# are apart, and a number that nests share whose inputs are the same
+# a nest: its first MM, the loop over columns (-1: none), its loops, pairs in the innermost body, records, whether its
+# sums are apart, and a number that nests share whose inputs are the same
 MM_AT, COLUMN, LOOPS, PAIRS, SPAN, APART, ROWS_ID, NEST = 0, 1, 2, 3, 4, 5, 6, 7
 # what is packed: bytes read from (low, high) and the operands that decide it; the size of what WLD kept
 ROWS_LOW, ROWS_HIGH, ROWS_KEY, BLOCKS_LOW, BLOCKS_HIGH, BLOCKS_KEY, KEPT_K, KEPT_N, STATE = (
@@ -70,7 +70,7 @@ def find_nests(codes: Sequence[Code]) -> list[Ints]:
             table[at] = (at, -1, 0, 1, 1, _is_apart(code, at, ()), next(numbers))
             if not own or at < done or code.ops[at - 1] != WLD.OP or not _is_pair(code, at, ends):
                 continue
-            pairs = _pairs(code, at, min(ends, default=int(code.starts[MATRIX + 1])), ends)
+            pairs = _pairs(code, at, ends)
             n = max(n for n in range(len(ends) + 1) if _is_nest(code, at, ends, n, pairs))
             column, done = _column(code, at, ends, n), at - 1 + 2 * pairs
             number = known.setdefault(_inputs(code, at, n, pairs), next(numbers))
@@ -112,9 +112,9 @@ def _depth(code: Code, at: int) -> int:
     return int((loops + 1 + code.integers[loops, 1] > at).sum())
 
 
-def _pairs(code: Code, at: int, end: int, ends: list[int]) -> int:
-    """Return how many pairs from this one on are steps of the same sums: they differ in where operands start, no more."""
-    n, first = 1, code.affines[at - 1 : at + 1].copy()
+def _pairs(code: Code, at: int, ends: list[int]) -> int:
+    """Return how many pairs from this one on add to the same sums, and differ only in where operands start."""
+    n, end, first = 1, ends[-1] if ends else int(code.starts[MATRIX + 1]), code.affines[at - 1 : at + 1].copy()
     while (
         at + 2 * n < (ends[-1] if ends else end)
         and code.ops[at + 2 * n] == MM.OP
@@ -164,7 +164,7 @@ def _column(code: Code, at: int, ends: list[int], n: int) -> int:
 
 
 def _inputs(code: Code, at: int, n: int, pairs: int) -> bytes:
-    """Return everything that decides which inputs a nest reads, but for where they start: places count from the first."""
+    """Return everything that decides which inputs a nest reads, but for where the first of them is."""
     products = slice(at, at + 2 * pairs, 2)
     rows = code.affines[products].copy()
     rows[:, K_OPERANDS, 0] -= rows[0, K_OPERANDS, 0]
@@ -176,7 +176,7 @@ def _inputs(code: Code, at: int, n: int, pairs: int) -> bytes:
 
 
 def _is_apart(code: Code, at: int, more: tuple[tuple[int, int], ...]) -> bool:
-    """Return whether all rows of sums (and further copies of them) are apart: each stride steps over what lies inside."""
+    """Return whether all rows of sums (and copies of them) are apart: each stride steps over what lies inside."""
     ints = code.integers[at]
     sides = [(abs(int(ints[10 + d])), int(ints[d])) for d in range(3)] + [(abs(s), c) for s, c in more]
     reach = int(ints[4])

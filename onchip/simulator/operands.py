@@ -1,9 +1,9 @@
-"""Operands of a kernel's instructions as compiled code reads them: records as arrays, addresses and extents from loop indices.
+"""Operands as compiled code reads them: records as arrays, addresses and extents from loop indices.
 
-In: rows of a Record (see isa/fields.py) and the loop indices of a stream. Out: numbers. `Code` is a kernel's four streams
-behind each other, what both the event engine and the interpreter walk.
-`stamp` names the state of the compiled sources: numba's cache looks at one file only, so each cached function closes over
-the stamp and is compiled again when any of them changes.
+In: rows of a Record (see isa/fields.py) and the loop indices of a stream. Out: numbers. `Code` is a kernel's four
+streams behind each other, what both the event engine and the interpreter walk.
+`stamp` names the state of the compiled sources: numba's cache looks at one file only, so each cached function closes
+over the stamp and is compiled again when any of them changes.
 """
 
 # pyright: basic
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 # what only compiled code calls: no entry from Python, which costs more to compile than the function; divisors are not 0
-inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # pyright: ignore[reportCallIssue]
 ACC = 3  # the operand type of accumulator words, see isa/memory.py
 
 
@@ -47,8 +47,7 @@ def stamp() -> tuple[tuple[str, int, int], ...]:
     return tuple((path.name, stat.st_mtime_ns, stat.st_size) for path, stat in found)
 
 
-@intrinsic
-def borrowed(typingctx, array):
+def _borrowed(typingctx, array):
     """Return the array without its owner: numba then counts no references to it, which else costs more than the work.
 
     The caller keeps the array alive: only for what lives as long as the compiled call.
@@ -60,6 +59,9 @@ def borrowed(typingctx, array):
         return view._getvalue()
 
     return array(array), generate
+
+
+borrowed: Any = intrinsic(_borrowed)
 
 
 @inner

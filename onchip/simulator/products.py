@@ -1,13 +1,14 @@
 """The matrix unit on the CPU: packed rows x packed weight blocks -> accumulator words, as vector instructions.
 
-In: memories as arrays and places in them. Out: packed operands and accumulator words, changed in place. Code is written
-out as LLVM vectors, because a loop over numba arrays does not become this reliably. Two forms give the same bits:
-- bytes, where the CPU multiplies groups of four (AVX-512 VNNI): u8 x s8, inputs shifted by 128, the shift taken back with
-  the columns' sums, everything modulo 2**32 as the accumulator is;
+In: memories as arrays and places in them. Out: packed operands and accumulator words, changed in place. Code is
+written out as LLVM vectors, because a loop over numba arrays does not become this reliably. Two forms give the same
+bits:
+- bytes, where the CPU multiplies groups of four (AVX-512 VNNI): u8 x s8, inputs shifted by 128, the shift taken back
+  with the columns' sums, everything modulo 2**32 as the accumulator is;
 - float32 elsewhere: a sum of at most 1,024 products of two int8 is at most 2**24, so every rounding is exact.
-Both hold 4 bytes of a row and 64 bytes of a block of 16 columns in a *group*: four inputs as bytes, or one as float32.
-Reads may go 63 bytes behind an operand, so arrays have a margin. Sources: Intel SDM, VPDPBUSD; tests compare both forms
-with `MM.run`.
+Both hold 4 bytes of a row and 64 bytes of a block of 16 columns in a *group*: four inputs as bytes, or one as
+float32. Reads may go 63 bytes behind an operand, so arrays have a margin. Sources: Intel SDM, VPDPBUSD; tests compare
+both forms with `MM.run`.
 """
 
 # pyright: basic
@@ -46,7 +47,8 @@ class Form:
 @cache
 def multiplies_bytes() -> bool:
     """Return whether the code of this process may use VPDPBUSD: the CPU has it and numba compiles for this CPU."""
-    if config.CPU_NAME or config.CPU_FEATURES or not config.ENABLE_AVX:
+    set_by_hand = getattr(config, "CPU_NAME", None) or getattr(config, "CPU_FEATURES", None)
+    if set_by_hand or not getattr(config, "ENABLE_AVX", False):
         return False
     features = llvm.get_host_cpu_features()
     return bool(features.get("avx512vnni")) and bool(features.get("avx512bw"))
@@ -61,7 +63,7 @@ def form(in_bytes: bool) -> Form:
     return Form(groups, longest, shapes, _pack_inputs(in_bytes), _pack_block(in_bytes), multiply)
 
 
-# --- places and vectors -------------------------------------------------------------------------------------------------
+# --- places and vectors -----------------------------------------------------------------------------------------------
 
 
 def pointer_to(context, builder, kind, value, at):
@@ -111,7 +113,7 @@ def _words(value: int):
 SHIFTED = 0x80808080  # 128 in each byte
 
 
-# --- packing ------------------------------------------------------------------------------------------------------------
+# --- packing ----------------------------------------------------------------------------------------------------------
 
 
 def _pack_inputs(in_bytes: bool):
@@ -126,7 +128,7 @@ def _pack_inputs(in_bytes: bool):
 
     @intrinsic
     def pack_inputs(typingctx, source, at, n, target, place):
-        """pack_inputs(source i8[], at, n, target u8[], place): n inputs behind byte `place` (up to 15 more are written)."""
+        """pack_inputs(source i8[], at, n, target u8[], place): n inputs to byte `place`; up to 15 more are written."""
         signature = types.void(source, types.int64, types.int64, target, types.int64)
 
         def generate(context, builder, signature, arguments):
@@ -149,7 +151,7 @@ def _pack_inputs(in_bytes: bool):
 
 
 def _pack_bytes(builder, source, pitch, target, sums):
-    """Interleave rows in fours: word c of group g holds rows 4g .. 4g + 3 of column c; sums -= 128 * each column's sum."""
+    """Interleave rows in fours: word c of group g holds rows 4g .. 4g + 3 of column c; sums -= 128 * column sums."""
     order = [(i % 2) * 16 + c + 32 * (i // 2) for c in range(16) for i in range(4)]
     total = _words(0)
     for group in range(4):
@@ -176,7 +178,7 @@ def _pack_floats(builder, source, pitch, target, _sums):
 def _pack_block(in_bytes: bool):
     @intrinsic
     def pack_block(typingctx, source, at, pitch, target, place, sums, sums_at):
-        """pack_block(source i8[], at, pitch, target u8[], place, sums i32[], sums_at): 16 x 16 weights to byte `place`."""
+        """pack_block(source i8[], at, pitch, target u8[], place, sums i32[], at): 16 x 16 weights to byte `place`."""
         i64 = types.int64
         signature = types.void(source, i64, i64, target, i64, sums, i64)
 
@@ -193,7 +195,7 @@ def _pack_block(in_bytes: bool):
     return pack_block
 
 
-# --- products -----------------------------------------------------------------------------------------------------------
+# --- products ---------------------------------------------------------------------------------------------------------
 
 
 def _group_of_bytes(builder, total, inputs, weights):
@@ -219,14 +221,14 @@ def _multiply(in_bytes: bool, n_rows: int, n_blocks: int):
 
     @intrinsic
     def multiply(
-        typingctx, rows, at, row_pitch, weights, first, block_pitch, groups, sums, acc, row_at, row, last, block_at, widths,
-        block, replaces,
+        typingctx, rows, at, row_pitch, weights, first, block_pitch, groups, sums, acc, row_at, row, last, block_at,
+        widths, block, replaces,
     ):  # fmt: skip
         """Multiply n_rows packed rows by n_blocks packed blocks over `groups` groups.
 
-        Row r is at byte at + r * row_pitch of `rows`, block c at byte first + c * block_pitch of `weights`; sums holds the
-        words that a block's sums start with. Word row_at[row + r] + block_at[block + c] of the accumulator takes the first
-        of widths[block + c] sums; rows from `last` on are left out.
+        Row r is at byte at + r * row_pitch of `rows`, block c at byte first + c * block_pitch of `weights`; sums holds
+        the words that a block's sums start with. Word row_at[row + r] + block_at[block + c] of the accumulator takes
+        the first of widths[block + c] sums; rows from `last` on are left out.
         """
         i64 = types.int64
         signature = types.void(

@@ -1,8 +1,9 @@
 """Values: the program's bytes through the machine, bit for bit.
 
-In: a Program with its constants, and the graph's inputs as the user has them (floats). Out: the graph's outputs. What the
-host does at the edges (quantize, layout) runs by the reference; everything between runs instruction by instruction.
-Multi-core programs run core by core: kernels write disjoint tiles, so the order of cores does not matter.
+In: a Program with its constants, and the graph's inputs as the user has them (floats). Out: the graph's outputs. What
+the host does at the edges (quantize, layout) runs by the reference; everything between runs instruction by
+instruction. Multi-core programs run core by core: kernels write disjoint tiles, so the order of cores does not
+matter.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Runner:
             self._far[region.address : region.address + region.n_bytes] = region.data
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the graph's outputs for its inputs. Raises UsageError where an input is missing or has another shape."""
+        """Return the graph's outputs. Raises UsageError where an input is missing or has another shape."""
         before, after = self.program.host_before, self.program.host_after
         tensors = dict(inputs) if before is None else {**inputs, **evaluate(before, inputs)}
         for region in self.program.regions:

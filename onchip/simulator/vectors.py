@@ -1,9 +1,9 @@
 """The VECTOR stream's work: requantize, lane operations, reductions and lookups, compiled.
 
-In: a vector instruction, the loop indices, local memory and accumulator. Out: lanes written; False where an address leaves
-the memory. Rows go through a stage of 32-bit lanes: read by type, compute without branches, write by type, each a loop that
-becomes vector code. Rows that lie one behind the other in every operand are taken together, unless an operand that is
-read overlaps the one that is written: then row by row, as the instructions' definition does.
+In: a vector instruction, the loop indices, local memory and accumulator. Out: lanes written; False where an address
+leaves the memory. Rows go through a stage of 32-bit lanes: read by type, compute without branches, write by type,
+each a loop that becomes vector code. Rows that lie one behind the other in every operand are taken together, unless
+an operand that is read overlaps the one that is written: then row by row, as the instructions' definition does.
 """
 
 # pyright: basic
@@ -115,7 +115,7 @@ def put(kind, at, n, memory, z):
             memory.l32[start + j] = z[j]
 
 
-# --- requantize ---------------------------------------------------------------------------------------------------------
+# --- requantize -------------------------------------------------------------------------------------------------------
 
 
 @inner
@@ -125,6 +125,8 @@ def take_parameters(sub, ints, at, n, lanes, memory, stage):
     The zero point of the input goes into the bias, and in mode 0 the shift becomes how far to the right.
     """
     bias, multiplier, shift, half = stage.bias, stage.multiplier, stage.shift, stage.half
+    if not sub & 4:
+        n = lanes
     if sub & 4:
         word = np.uint64(at >> 2)
         for j in range(np.uint64(n)):
@@ -138,11 +140,17 @@ def take_parameters(sub, ints, at, n, lanes, memory, stage):
         for j in range(np.uint64(n)):
             shift[j] = 31 - shift[j]
             half[j] = np.int64(1) << (shift[j] - 1)
-    for start in range(n, lanes, n):
-        first = np.uint64(start)
-        for j in range(np.uint64(n)):
-            bias[first + j], multiplier[first + j] = bias[j], multiplier[j]
-            shift[first + j], half[first + j] = shift[j], half[j]
+    while n < lanes:  # whole rows each time: twice as many
+        first, more = np.uint64(n), np.uint64(min(n, lanes - n))
+        for j in range(more):
+            bias[first + j] = bias[j]
+        for j in range(more):
+            multiplier[first + j] = multiplier[j]
+        for j in range(more):
+            shift[first + j] = shift[j]
+        for j in range(more):
+            half[first + j] = half[j]
+        n += min(n, lanes - n)
 
 
 @inner
@@ -197,7 +205,7 @@ def requantize(sub, ints, n, stage):
         requantize_float(n, ints[14], ints[18], low, high, stage)
 
 
-# --- the others ---------------------------------------------------------------------------------------------------------
+# --- the others -------------------------------------------------------------------------------------------------------
 
 
 @inner
@@ -290,9 +298,8 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
         if not exists(b_type, b_low, b_high, memory):
             return False
         dense = dense and ints[17] == 1 and is_apart(b_type, b, b_low, b_high, d_type, d, d_low, d_high)
-    elif op != VOP and (op == LUT or sub & 4) and op != RED:
-        if not exists(0, b, b + (1024 if op == LUT else 12 * n), memory):
-            return False
+    elif (op == LUT or (op == RQ and sub & 4)) and not exists(0, b, b + (1024 if op == LUT else 12 * n), memory):
+        return False
     if d_type != ACC:
         touch(state, d_low, d_high)
     line = n

@@ -1,8 +1,8 @@
 """Random kernels with values: instructions whose addresses exist, and both ways to run them.
 
-In: a `random.Random`. Out: streams of instructions, and the memories after `run_defined` (`Instruction.run`, one by one) and
-`run_compiled` (the interpreter). Products come as the lowering writes them, loops around pairs, and with one field changed
-at random, so that some are no longer one product.
+In: a `random.Random`. Out: streams of instructions, and the memories after `run_defined` (`Instruction.run`, one by
+one) and `run_compiled` (the interpreter). Products come as the lowering writes them, loops around pairs, and with one
+field changed at random, so that some are no longer one product.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from onchip.isa import (
     LD,
-    LOAD,
     LOOP,
     LUT,
     MATRIX,
@@ -25,8 +24,6 @@ from onchip.isa import (
     RED,
     RQ,
     ST,
-    STORE,
-    VECTOR,
     VOP,
     WLD,
     Affine,
@@ -68,7 +65,7 @@ def memories(rng: Random) -> Memories:
     return Memories(far, local, chosen)
 
 
-# --- running --------------------------------------------------------------------------------------------------------------
+# --- running ----------------------------------------------------------------------------------------------------------
 def code(streams: Streams) -> Code:
     return code_of([np.array([x.record() for x in stream], RECORD) for stream in streams])
 
@@ -84,7 +81,8 @@ def run_compiled(
     far[:FAR], memory.local[:LOCAL], memory.acc[:] = start.far, start.local, start.words
     status = interpreter.run(
         arrays, nests[0], np.array(counts, np.int64), np.arange(4), core, far, memory,
-        make_scratch([arrays], nests, form(multiplies_bytes())), make_stage(longest), np.zeros(interpreter.CONTROL, np.int64),
+        make_scratch([arrays], nests, form(multiplies_bytes())), make_stage(longest),
+        np.zeros(interpreter.CONTROL, np.int64),
     )  # fmt: skip
     assert not memory.local[LOCAL:].any() and not far[FAR:].any(), "something was written behind the memory"
     return int(status), Memories(far[:FAR], memory.local[:LOCAL], memory.acc)
@@ -100,7 +98,7 @@ def assert_same(made: Memories, wanted: Memory, text: str) -> None:
     assert np.array_equal(made.far, wanted.dram), text
 
 
-# --- vector instructions --------------------------------------------------------------------------------------------------
+# --- vector instructions ----------------------------------------------------------------------------------------------
 def operand(rng: Random, kind: int, counts: tuple[int, int, int], lanes: int) -> tuple[Affine, tuple[int, int, int]]:
     """Return an address and strides of rows that exist; half the time rows lie one behind the other."""
     size, room = SIZES[kind], WORDS if kind == 3 else LOCAL
@@ -123,7 +121,8 @@ def vector_instruction(rng: Random) -> Instruction:
     if rng.random() < 0.4:  # in place, or nearly
         d_type, d_rows = a_type, a_rows
         d = a.plus(0 if rng.random() < 0.5 or a.base + LOCAL // 2 > LOCAL // SIZES[a_type] else SIZES[a_type])
-    fields: dict[str, int | Affine] = {f"rows{i}": c for i, c in enumerate(counts)} | {"n": n}
+    fields: dict[str, int | Affine] = {"n": n}
+    fields |= {f"rows{i}": c for i, c in enumerate(counts)}
     fields |= {"a_type": a_type, "d_type": d_type, "a": a, "d": d, "a_step": int(rng.random() < 0.8)}
     fields |= {f"a{i}": s for i, s in enumerate(a_rows)} | {f"d{i}": s for i, s in enumerate(d_rows)}
     for name, size in (("left0", counts[0]), ("left1", counts[1]), ("left2", counts[2]), ("n_left", n)):
@@ -143,7 +142,7 @@ def vector_instruction(rng: Random) -> Instruction:
         immediate = (
             rng.randint(0, 31) if sub in (7, 8, 9, 15) else rng.choice((0, -1, 7, -(2**31), 2**31 - 1, 12345678))
         )
-        second = {"has_immediate": 1, "immediate": immediate}
+        second = dict[str, int | Affine](has_immediate=1, immediate=immediate)
     if sub == 4:
         second = {"has_immediate": 1, "immediate": rng.choice((-32768, 32767, 77))}
         fields["a_type"] = 0 if a_type in (2, 3) else a_type
@@ -173,7 +172,7 @@ def write_parameters(rng: Random, memory: Bytes, x: RQ) -> RQ:
     return replace(x, sub=x.sub | 4)
 
 
-# --- transfers ------------------------------------------------------------------------------------------------------------
+# --- transfers --------------------------------------------------------------------------------------------------------
 def transfer(rng: Random, kind: type[LD] | type[ST]) -> Instruction:
     """Return a load or store of a box that lies inside its tensor, or hangs over its edges."""
     box = [rng.randint(1, 3), rng.randint(1, 3), rng.randint(1, 4), rng.choice((1, 7, 16, 32, 48, 64))]
@@ -192,16 +191,10 @@ def transfer(rng: Random, kind: type[LD] | type[ST]) -> Instruction:
     return kind(**fields)  # type: ignore[arg-type]
 
 
-# --- products -------------------------------------------------------------------------------------------------------------
+# --- products ---------------------------------------------------------------------------------------------------------
 def products(rng: Random) -> list[Instruction]:
     """Return loops around (WLD, MM) pairs as the lowering writes them, mostly; sometimes one field is another."""
-    k, n, columns, folds, unrolled = (
-        rng.randint(1, 24),
-        rng.randint(1, 24),
-        rng.randint(1, 3),
-        rng.randint(1, 3),
-        rng.randint(1, 3),
-    )
+    (k, n), (columns, folds, unrolled) = (rng.randint(1, 24), rng.randint(1, 24)), (rng.randint(1, 3) for _ in range(3))
     rows = (rng.randint(1, 2), rng.randint(1, 3), rng.randint(1, 6))
     total, tn, transposed = k * folds * unrolled, n * columns, int(rng.random() < 0.2)
     run = rng.choice((total, rng.randint(1, total)))
@@ -210,20 +203,18 @@ def products(rng: Random) -> list[Instruction]:
     n_left = Affine(rng.randint(-1, tn), (0, -n, 0, 0)) if rng.random() < 0.3 else Affine()
     pitch = total if transposed else tn
     source, weights, sums = rng.randint(0, 60), rng.randint(300, 500), rng.randint(0, 100)
+    product = MM(
+        rows0=rows[0], rows1=rows[1], rows2=rows[2], k=k, n=n, run_length=run, run_stride=run + rng.choice((0, 3)),
+        source0=7, source1=width * rng.choice((1, 3)), source2=rng.choice((1, 4, 16)), first=4, source=Affine(source),
+        sum0=rows[1] * rows[2] * tn, sum1=rows[2] * tn, sum2=tn, sums=Affine(sums, (0, n, 0, 0)), k_left=left,
+        n_left=n_left, left2=Affine(rng.randint(0, rows[2])) if rng.random() < 0.2 else Affine(),
+    )  # fmt: skip
     pairs: list[Instruction] = []
     for u in range(unrolled):
         step = (0, n * (pitch if transposed else 1), k * unrolled * (1 if transposed else pitch), 0)
         at = Affine(weights + u * k * (1 if transposed else pitch), step)
         load = WLD(k=k, n=n, pitch=pitch, source=at, k_left=left, n_left=n_left, sub=transposed)
-        product = MM(
-            rows0=rows[0], rows1=rows[1], rows2=rows[2], k=k, n=n, run_length=run, run_stride=run + rng.choice((0, 3)),
-            source0=7, source1=width * rng.choice((1, 3)), source2=rng.choice((1, 4, 16)), first=4, sub=int(u > 0),
-            sum0=rows[1] * rows[2] * tn, sum1=rows[2] * tn, sum2=tn, source=Affine(source), k_left=left, n_left=n_left,
-            sums=Affine(sums, (0, n, 0, 0)), k_begin=Affine(u * k, (0, 0, k * unrolled, 0)),
-            left2=Affine(rng.randint(0, rows[2])) if rng.random() < 0.2 else Affine(),
-        )  # fmt: skip
-        pairs += [load, replace(product, run_stride=pairs[1].run_stride, source1=pairs[1].source1, source2=pairs[1].source2,
-                                left2=pairs[1].left2) if u else product]  # type: ignore[attr-defined]  # fmt: skip
+        pairs += [load, replace(product, sub=int(u > 0), k_begin=Affine(u * k, (0, 0, k * unrolled, 0)))]
     if rng.random() < 0.5:
         pairs = changed(rng, pairs)
     return [
@@ -241,36 +232,34 @@ def changed(rng: Random, pairs: list[Instruction]) -> list[Instruction]:
     assert isinstance(product, MM) and isinstance(load, WLD)
     draw = rng.randrange(9)
     edits: dict[int, dict[str, int | Affine]] = {
-        0: {"sum2": max(0, product.sum2 - rng.randint(1, 5))}, 1: {"first": rng.choice((0, 2, 6))}, 2: {"sub": 1 - product.sub},
-        3: {"sums": replace(product.sums, strides=(0, 3, 0, 0))}, 4: {"sums": replace(product.sums, strides=(0, 5, 50, 0))},
-        5: {"source": Affine(product.source.base, (0, 0, 0, 0), (0, 0), 4, 9)}, 6: {"source": replace(product.source, strides=(1, 2, 0, 0))},
-        7: {"left1": Affine(product.rows1, (0, 0, -1, 0))}, 8: {},
+        0: {"sum2": max(0, product.sum2 - rng.randint(1, 5))},
+        1: {"first": rng.choice((0, 2, 6))},
+        2: {"sub": 1 - product.sub},
+        3: {"sums": replace(product.sums, strides=(0, 3, 0, 0))},
+        4: {"sums": replace(product.sums, strides=(0, 5, 50, 0))},
+        5: {"source": Affine(product.source.base, (0, 0, 0, 0), (0, 0), 4, 9)},
+        6: {"source": replace(product.source, strides=(1, 2, 0, 0))},
+        7: {"left1": Affine(product.rows1, (0, 0, -1, 0))},
+        8: {},
     }  # fmt: skip
     pairs[2 * at + 1] = replace(product, **edits[draw])  # type: ignore[arg-type]
-    if draw == 8:  # a product with the weights of the one before
-        del pairs[2 * at + (0 if at else 2) :][:1]
-        if at:
-            del pairs[2 * at]
+    if draw == 8 and at:  # a product with the weights of the one before
+        del pairs[2 * at]
     return pairs
 
 
 def matrix_kernel(rng: Random) -> tuple[Streams, list[int]]:
-    """Return products in turns with loads and lane operations that write where the products read, and the first counts."""
+    """Return products in turns with loads and lane operations that write where they read, and the first counts."""
     loads = [transfer(rng, LD) for _ in range(rng.randint(0, 2))]
     lanes = [vector_instruction(rng) for _ in range(rng.randint(0, 2))]
-    load: list[Instruction] = [NOP(wait=1 << 2), *loads, NOP(signal=1 << 0)]
-    matrix: list[Instruction] = [NOP(wait=1 << 0), NOP(wait=1 << 5), *products(rng), NOP(signal=1 << 3)]
-    vector: list[Instruction] = [NOP(wait=1 << 3), *lanes, NOP(signal=1 << 5)]
-    vector[-1] = NOP(signal=1 << 5)
-    matrix.append(NOP(signal=1 << 2))
+    load: list[Instruction] = [NOP(wait=1 << 2 | 1 << 4), *loads, NOP(signal=1 << 0)]
+    matrix: list[Instruction] = [NOP(wait=1 << 0), NOP(wait=1 << 5), *products(rng), NOP(signal=1 << 2 | 1 << 3)]
+    vector: list[Instruction] = [NOP(wait=1 << 3), *lanes, NOP(signal=1 << 4 | 1 << 5)]
     count = rng.randint(1, 2)
     streams: Streams = [[LOOP(count=count, body=len(body)), *body] for body in (load, matrix, vector)]
     matrix_code = streams[MATRIX]
     streams[MATRIX] = [matrix_code[0], *[deeper(x) for x in matrix_code[1:]]]
-    counts = [0] * 8
-    counts[2], counts[5] = 1, 1
-    assert (LOAD, VECTOR, STORE) == (0, 2, 3)
-    return [*streams, []], counts
+    return [*streams, []], [0, 0, 1, 0, 1, 1, 0, 0]
 
 
 def deeper(x: Instruction) -> Instruction:

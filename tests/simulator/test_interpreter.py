@@ -1,7 +1,7 @@
 """The compiled interpreter against the instructions' own definition: the same bytes in all three memories.
 
-The witness is `Instruction.run`, through `tests/naive_machine.py`. Random instructions cover what networks do not: clipped and
-empty extents, operands that overlap, saturation and wrap-around, loops that are almost a product.
+The witness is `Instruction.run`, through `tests/naive_machine.py`. Random instructions cover what networks do not:
+clipped and empty extents, operands that overlap, saturation and wrap-around, loops that are almost a product.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def test_gathered_rows() -> None:
         table = start.far[3000:3040].view(np.int32)
         table[:] = [rng.randint(0, 20) for _ in range(10)]
         x = LD(
-            sub=1, box2=rng.randint(1, 6), box3=rng.choice((5, 16)), limit2=rng.randint(1, 8), limit3=rng.choice((5, 16)), far2=16,
-            near2=16, far=Affine(rng.randint(0, 99)), near=Affine(rng.randint(0, 99)), c2=Affine(rng.randint(-1, 2)),
+            sub=1, box2=rng.randint(1, 6), box3=rng.choice((5, 16)), limit2=rng.randint(1, 8), limit3=rng.choice((5, 16)),
+            far2=16, near2=16, far=Affine(rng.randint(0, 99)), near=Affine(rng.randint(0, 99)), c2=Affine(rng.randint(-1, 2)),
             index=Affine(3000), fill=7,
         )  # fmt: skip
         check([[x], [], [], []], [0] * 8, start)
@@ -77,11 +77,6 @@ def test_products_among_writes() -> None:
             nests += int((find_nests([made.code(streams)])[0][:, SPAN] > 2).any())
             check(streams, counts, made.memories(rng))
     assert N / 3 < nests < N, "random kernels must hold products, and some that are none"
-
-
-@njit
-def origin(level: int) -> int:
-    return level
 
 
 @pytest.mark.parametrize(
@@ -153,7 +148,7 @@ def test_both_forms_of_products(in_bytes: bool) -> None:
 )
 def test_an_address_outside_memory_stops_the_kernel(x: Instruction) -> None:
     """A program file may say anything: nothing outside the memories is read or written."""
-    stream = {LD: 0, ST: 3, WLD: 1, MM: 1, RQ: 2, VOP: 2}[type(x)]
+    stream = x.QUEUES[0]
     streams: list[list[Instruction]] = [[], [], [], []]
     streams[stream] = [WLD(k=16, n=16, pitch=16), x] if isinstance(x, MM) else [x]
     status, _ = made.run_compiled(streams, [0] * 8, made.memories(Random(0)))

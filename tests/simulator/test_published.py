@@ -1,7 +1,8 @@
 """Systolic cycle counts against published tools: one matrix product, memory left out.
 
 Witnesses: SCALE-Sim prints 89,983 cycles for a 1024 x 1024 x 1024 product on a 128 x 128 weight-stationary array (it
-counts from 0); with weights loaded behind the rows only the fill is paid once. Closed forms: Samajdar 2018, section 3.
+counts from 0); with weights loaded behind the rows only the fill is paid once. Closed forms: Samajdar 2018, section
+3.
 """
 
 from __future__ import annotations
