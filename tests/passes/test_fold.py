@@ -392,7 +392,7 @@ def test_constants_of_a_symbolic_shape_stay() -> None:
     draft = GraphBuilder("token")
     draft.input("x", ("batch", 4, 8))
     draft.constant("token", np.ones((1, 1, 8), np.float32))
-    draft.node("broadcast_to", ("token",), "tokens", shape=("batch", 1, 8))
+    draft.node("broadcast_to", ("token",), "tokens", shape=("batch", "1", "8"))
     draft.node("concat", ("tokens", "x"), "y", axis=1)
     draft.output("y")
     graph = draft.finish()
