@@ -77,11 +77,11 @@ def _tile(attributes: Attributes, x: Array) -> tuple[Array]:
 
 
 def _checked(ids: Array, size: int) -> NDArray[np.int64]:
-    """Count negative ids from the end; refuse those outside."""
+    """Refuse ids outside; NumPy counts negative ones from the end."""
     index = ids.astype(np.int64)
     if index.size and not (index.min() >= -size and index.max() < size):
         raise Refusal("OC1406", f"an index lies outside of {-size}..{size - 1}: {index.min()} to {index.max()}")
-    return np.where(index < 0, index + size, index)
+    return index
 
 
 def _elements_shape(attributes: Attributes, shapes: Shapes) -> tuple[Shape, ...]:

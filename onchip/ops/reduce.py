@@ -17,9 +17,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onchip.numerics import clamp, quantize_multiplier, requantize, wide
+from onchip.numerics import INT32_MAX, INT32_MIN, clamp, quantize_multiplier, wide
 from onchip.ops.copying import copied
-from onchip.ops.requantizing import activate, rounding_of
+from onchip.ops.requantizing import activate
 from onchip.ops.rownorm import l2_norm_rows, variance_rows
 from onchip.ops.types import (
     Array,
@@ -185,21 +185,20 @@ def as_rows(attributes: Attributes, x: Array) -> tuple[Array, tuple[int, ...]]:
 
 
 def _prod_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
-    """Multiply one by one, rescaled by sx / sy^(1/n) each time (LiteRT QuantizedReduceProd).
+    """Multiply one by one, rescaled by sx / sy^(1/n) each time, with a multiplier of 16 bits that rounds once.
 
-    "double" is the kernel: it takes the products as int64, whose multiplier has 16 bits and rounds once.
+    LiteRT QuantizedReduceProd in every rounding mode; where its 32 bits would overflow, ours saturate.
     """
     px, py = _both(given, made)
     rows, shape = as_rows(attributes, x)
     q, e = quantize_multiplier(px.scale[0] / py.scale[0] ** (1.0 / rows.shape[1]))
-    if rounding_of(attributes) == "double":
-        q = min((q + (1 << 15)) >> 16, 0x7FFF) << 16
+    q = min((q + (1 << 15)) >> 16, 0x7FFF)
     v = wide(rows) - px.zero_point[0]
     total = v[:, 0]
-    for i in range(1, rows.shape[1]):
-        total = requantize(total * v[:, i], q, e)
-    y = requantize(total, q, e) + py.zero_point[0]
-    return (clamp(y, -128, 127).astype(np.int8).reshape(shape),)
+    for i in range(1, rows.shape[1] + 1):
+        product = total * v[:, i] if i < rows.shape[1] else total
+        total = clamp((product * q + (1 << (14 - e))) >> (15 - e), INT32_MIN, INT32_MAX)
+    return (clamp(total + py.zero_point[0], -128, 127).astype(np.int8).reshape(shape),)
 
 
 def _cumsum_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:

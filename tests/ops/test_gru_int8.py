@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from onchip.numerics import tanh16
+from onchip.ops.gru_int8 import RecurrentConstants, gru_cell
 from onchip.ops.types import Quantization, Refusal
 from tests.ops.test_gru import MODULES
 from tests.ops.witness import integers, ours, q8, real
@@ -130,3 +132,12 @@ def test_lstm_reverse_and_lengths():
             np.testing.assert_array_equal(h[i], alone[1][0])
             np.testing.assert_array_equal(c[i], alone[2][0])
             assert (y[i, n:] == -3).all()
+
+
+def test_a_step_by_hand():
+    """Gates of 0 give z = 16,384 of 32,768; a full candidate of 32,767 then gives half of it, rounded away: 16,384."""
+    lanes = np.full(3, 1 << 30), np.full(3, 1)  # multipliers of 1
+    k = RecurrentConstants(*lanes, *lanes, (0, 0), (0, 0), 0, 0)
+    h = gru_cell(np.array([[0, 0, 32767]]), np.zeros((1, 3), np.int64), np.zeros((1, 1), np.int64), k)
+    assert tanh16(32767) == 32767
+    assert h == 16384

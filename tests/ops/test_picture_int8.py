@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from onchip.ops.types import Refusal
+from onchip.ops.interpolate import integer_weights
+from onchip.ops.registry import OPS
+from onchip.ops.types import Attributes, Refusal
 from tests.ops.litert import T, run, schema
 from tests.ops.witness import int8, integers, nchw, nhwc, off, ours, q8
 
@@ -98,3 +100,23 @@ def test_depth_and_space_equal_litert(block):
     options.blockSize = block
     np.testing.assert_array_equal(litert("SPACE_TO_DEPTH", options, want, x.shape, version=1), x)
     np.testing.assert_array_equal(integers("space_to_depth", {"block": block}, [Q], [Q], want)[0], x)
+
+
+def test_integer_weights_sum_to_one():
+    """Three thirds round to 8,193 - 2 and their like: the largest weight takes the rest."""
+    w = integer_weights(np.array([[1 / 3, 1 / 3, 1 / 3], [-0.1, 0.6, 0.5], [0.0001, 0.9998, 0.0001], [1.0, 0.0, 0.0]]))
+    assert (w.sum(axis=1) == 8192).all()
+    assert np.abs(w / 8192 - [[1 / 3] * 3, [-0.1, 0.6, 0.5], [0.0001, 0.9998, 0.0001], [1, 0, 0]]).max() < 2 / 8192
+
+
+@pytest.mark.parametrize(("mode", "cells"), [("nearest", 1), ("bilinear", 4), ("bicubic", 16)])
+def test_resize_costs_the_cells_that_it_mixes(mode, cells):
+    op = OPS["resize"]
+    attributes = Attributes({**op.defaults, "mode": mode, "sizes": (5, 6)})
+    assert op.vector_ops(attributes, [(2, 3, 4, 7)], [(2, 5, 6, 7)]) == cells * 2 * 5 * 6 * 7
+
+
+@pytest.mark.parametrize(("value", "want"), [(0.2, -3), (0.3, -2), (-0.3, -4), (1e9, 127), (-1e9, -128)])
+def test_a_padding_value_is_rounded_and_saturates(value, want):
+    x = np.zeros((2,), np.int8)
+    assert integers("pad", {"pads": (1, 0), "value": value}, [Q], [Q], x)[0][0] == want
