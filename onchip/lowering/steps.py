@@ -1,8 +1,8 @@
 """The vector unit's instructions for each op on one tile.
 
-In: a kernel's nodes in order, and the tile's views. Out: Ops. The first node reads the accumulator (matmul kernels) or the
-source tile; every later one reads what the node before it left, and its other input from a side buffer. Integer sequences
-follow docs/arithmetic.md instruction for instruction; float sequences have the same shape and are for timing.
+In: a kernel's nodes in order, and the tile's views. Out: Ops. The first node reads the accumulator (matmul kernels) or
+the source tile; every later one reads what the node before it left, and its other input from a side buffer. Integer
+sequences follow docs/arithmetic.md instruction for instruction; float sequences have the same shape and are for timing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
     The kernel's far inputs are those of its first node, then what each later node reads beside the chain.
     """
     made = [nodes[i - 1].outputs[0] if i else "" for i in range(len(nodes))]
-    joined = [sum(bool(name) and name != before for name in node.inputs) for node, before in zip(nodes, made, strict=True)]
+    joined = [
+        sum(bool(name) and name != before for name in node.inputs) for node, before in zip(nodes, made, strict=True)
+    ]
     own = len(kernel.inputs) - sum(joined[1:])
     first = tile.sums if tile.sums is not None else tile.source
     assert first is not None and own >= 1
@@ -64,7 +66,7 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
 def source_fill(kernel: Kernel, context: Context) -> int:
     """Return the byte that stands outside the source tensor: its zero point, or the lowest value for a maximum."""
     node = context.graph.node(kernel.nodes[0])
-    if kernel.shape.element_bytes != 1:
+    if kernel.shape.dtype != "int8":
         return 0
     if node.op == "max_pool2d":
         return -128

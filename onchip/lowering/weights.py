@@ -1,8 +1,8 @@
 """A kernel's constants as the chip stores them: weights in tile order, lane parameters, lookup tables.
 
-In: the graph's constants. Out: addresses in far memory, and the bytes when the program is to be run.
-Weights stand as a matrix [taps * C, N], the taps of one depth tile together: row (k tile, r, s, c in tile). Lane parameters
-are (bias, multiplier, shift) with the source's zero point folded in: bias - zero_x * sum(w). Sources: docs/arithmetic.md.
+In: the graph's constants. Out: addresses in far memory, and the bytes when the program is to be run. Weights stand as a
+matrix [taps * C, N], the taps of one depth tile together: row (k tile, r, s, c in tile). Lane parameters are (bias,
+multiplier, shift) with the source's zero point folded in: bias - zero_x * sum(w). Sources: docs/arithmetic.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Stored:
 def store_constants(kernel: Kernel, context: Context) -> Stored:
     """Reserve (and, where wanted, build) all constants of a kernel."""
     nodes = context.nodes(kernel)
-    anchor, shape, integer = nodes[0], kernel.shape, kernel.shape.element_bytes == 1
+    anchor, shape, integer = nodes[0], kernel.shape, kernel.shape.dtype == "int8"
     n, taps = shape.grid[3], shape.window[0] * shape.window[1]
     size = shape.element_bytes
     weights = None
@@ -103,7 +103,7 @@ def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
 
 def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
     n = kernel.shape.grid[3]
-    if kernel.shape.element_bytes != 1:
+    if kernel.shape.dtype != "int8":
         return np.zeros(4 * n, np.uint8)
     px, pw, py = (context.quantization(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
     w = context.array(node.inputs[1]).astype(np.int64)
