@@ -30,9 +30,10 @@ def same_quantization(given: Params, made: Params, places: Sequence[int] = (0,))
         )
 
 
-def integer_of(value: float, params: Quantization | None) -> int:
-    """Give the int8 that stands for a real value, halves away from zero; without quantization the value itself."""
+def integer_of(value: float, params: Quantization | None, bits: int = 8) -> int:
+    """Give the integer that stands for a real value, halves away from zero; without quantization the value."""
     if params is None:
         return int(value)
-    scaled = min(abs(value) / params.scale[0], 512.0)
-    return int(clamp(int(scaled + 0.5) * (1 if value >= 0 else -1) + params.zero_point[0], -128, 127))
+    top = (1 << (bits - 1)) - 1
+    scaled = min(abs(value) / params.scale[0], 4.0 * top)
+    return int(clamp(int(scaled + 0.5) * (1 if value >= 0 else -1) + params.zero_point[0], -top - 1, top))

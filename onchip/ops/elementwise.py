@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.numerics import Rounding, clamp, int8_table, quantize_multiplier, requantize, wide
+from onchip.ops.curves16 import OUTPUT_SCALE, sigmoid16, tanh16_table
 from onchip.ops.requantizing import apply_activation, f32_multipliers, output_limits, rounding_of, scale_down
 from onchip.ops.types import (
     Array,
@@ -115,10 +116,20 @@ def look_up(name: str, x: Array, given: Quantization, made: Quantization) -> NDA
 def _table(name: str) -> Callable[..., tuple[Array]]:
     def integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
         px, py = _quantized(given[0], "the input"), _quantized(made[0], "the output")
+        if x.dtype == np.int16:
+            return (_curve16(name, x, px, py),)
         key = "gelu_tanh" if name == "gelu" and attributes.text("approximate") == "tanh" else name
         return (look_up(key, x, px, py),)
 
     return integer
+
+
+def _curve16(name: str, x: Array, px: Quantization, py: Quantization) -> NDArray[np.int16]:
+    """Apply sigmoid or tanh of int16."""
+    curve = {"sigmoid": sigmoid16, "tanh": tanh16_table}.get(name)
+    if curve is None or py.scale != (OUTPUT_SCALE,):
+        raise Refusal("OC1335", f"int16 {name} to scale {py.scale[0]:g}", next="sigmoid and tanh have 2^-15")
+    return curve(x, px.scale[0])
 
 
 def _clip_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:

@@ -191,16 +191,17 @@ def _mean_integer(attributes: Attributes, given: Params, made: Params, x: Array)
     count = prod(x.shape[a] for a in axes)
     total = x.astype(np.int64).sum(axis=axes, keepdims=attributes.flag("keepdims"))
     if attributes.text("multiplier") == "truncated":
-        return (_mean_truncated(np.asarray(total - px.zero_point[0] * count), count, px, py),)
+        return (_mean_truncated(np.asarray(total - px.zero_point[0] * count), count, px, py, 8 * x.dtype.itemsize),)
     return (activate(attributes, np.asarray(total - px.zero_point[0] * count), px.scale[0] / count, py),)
 
 
-def _mean_truncated(acc: Array, count: int, px: Quantization, py: Quantization) -> Array:
+def _mean_truncated(acc: Array, count: int, px: Quantization, py: Quantization, bits: int) -> Array:
     """Divide the multiplier by the count, dropping the remainder, then requantize (LiteRT QuantizedMeanOrSum)."""
     q, e = quantize_multiplier(px.scale[0] / py.scale[0])
     shift = min(count.bit_length() - 1, 32, 31 + e)
     y = requantize(acc, (q << shift) // count, e - shift, "double") + py.zero_point[0]
-    return np.clip(y, -128, 127).astype(np.int8)
+    top = 127 if bits == 8 else 32767
+    return np.clip(y, -top - 1, top).astype(np.int8 if bits == 8 else np.int16)
 
 
 def _quantize_dtypes(attributes: Attributes, _dtypes: Sequence[str | None]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ batch_norm has no integer form: fold it into the producing conv2d or linear.
 
 import numpy as np
 
+from onchip.ops.curves16 import OUTPUT_SCALE, softmax16
 from onchip.ops.rowwise import layer_norm_constants, layer_norm_rows, softmax_rows
 from onchip.ops.types import Array, Attributes, Op, Params, Refusal, Shape, Shapes, elements, f32, present, ranked, same
 
@@ -77,6 +78,8 @@ def _softmax_integer(_attributes: Attributes, given: Params, made: Params, x: Ar
     px, py = given[0], made[0]
     if px is None or py is None:
         raise Refusal("OC1322", "input or output has no quantization")
+    if x.dtype == np.int16 and py.scale == (OUTPUT_SCALE,):
+        return (softmax16(x, px.scale[0]),)
     if py.scale != (SOFTMAX_SCALE,) or py.zero_point != (SOFTMAX_ZERO_POINT,):
         raise Refusal("OC1327", "int8 softmax gives scale 1/256 and zero point -128, the output says otherwise")
     return (softmax_rows(x.reshape(-1, x.shape[-1]), px.scale[0]).reshape(x.shape),)

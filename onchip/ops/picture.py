@@ -183,7 +183,7 @@ def _resize_integer(attributes: Attributes, given: Params, made: Params, x: Arra
 
 def _pad_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:
     same_quantization(given, made)
-    return (pad_array(attributes, x, integer_of(attributes.number("value"), given[0])),)
+    return (pad_array(attributes, x, integer_of(attributes.number("value"), given[0], 8 * x.dtype.itemsize)),)
 
 
 def _resize_ops(attributes: Attributes, _inputs: Shapes, outputs: Shapes) -> int:

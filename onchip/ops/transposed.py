@@ -30,6 +30,7 @@ from onchip.ops.types import (
     same,
     show,
 )
+from onchip.ops.wide import wide_matmul
 
 
 def _side(attributes: Attributes, x: Shape, w: Shape, i: int) -> int:
@@ -94,17 +95,18 @@ def _reference(attributes: Attributes, x: Array, w: Array, b: Array | None = Non
 
 
 def transposed_accumulate(attributes: Attributes, x: Array, w: Array, b: Array | None, zero_point: int) -> Array:
-    """Give the int32 accumulators [N,P,Q,K]: sum (x - zero_point) w + b, exactly."""
+    """Give the int32 (of int16: int64) accumulators [N,P,Q,K]: sum (x - zero_point) w + b, exactly."""
     groups, (k, r, s, per_group) = attributes.integer("groups"), w.shape
     n = k // groups
-    products = np.empty((r, s, *x.shape[:3], k), np.int32)
+    kind = np.int64 if x.dtype == np.int16 else np.int32
+    products = np.empty((r, s, *x.shape[:3], k), kind)
     for g in range(groups):
         rows = x[..., g * per_group : (g + 1) * per_group].reshape(-1, per_group)
         taps = w[g * n : (g + 1) * n].transpose(3, 1, 2, 0).reshape(per_group, r * s * n)
-        planes = integer_matmul(rows, taps, zero_point).reshape(*x.shape[:3], r, s, n)
-        products[..., g * n : (g + 1) * n] = planes.transpose(3, 4, 0, 1, 2, 5)
+        planes = wide_matmul(rows, taps) if kind is np.int64 else integer_matmul(rows, taps, zero_point)
+        products[..., g * n : (g + 1) * n] = planes.reshape(*x.shape[:3], r, s, n).transpose(3, 4, 0, 1, 2, 5)
     acc = scatter_taps(attributes, x, w, products)
-    return acc if b is None else acc + b.astype(np.int32)
+    return acc if b is None else acc + b.astype(kind)
 
 
 def _integer(
