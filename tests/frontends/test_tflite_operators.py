@@ -200,7 +200,7 @@ def test_pools(builtin, dtype):
         one(builtin, dtype, [(2, 9, 7, 4)], out, options("Pool2D", **fields), rng=rng, version=version, same=True)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8", "uint8"])
+@pytest.mark.parametrize("dtype", ALL)
 @pytest.mark.parametrize("keeps", [False, True])
 def test_mean(dtype, keeps):
     rng = np.random.default_rng(11)
@@ -221,10 +221,10 @@ def test_extreme_of_axes(builtin, dtype):
     one(builtin, dtype, [(2, 7, 6, 9)], (2, 9), options("Reducer"), rng=rng, consts=(axes,), same=True)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8", "uint8"])
+@pytest.mark.parametrize("dtype", ALL)
 def test_softmax(dtype):
     rng = np.random.default_rng(13)
-    out = {"int8": (1 / 256, -128), "uint8": (1 / 256, 0), "float32": (None, 0)}[dtype]
+    out = {"int8": (1 / 256, -128), "uint8": (1 / 256, 0), "int16": (1 / 32768, 0), "float32": (None, 0)}[dtype]
     for length in (1, 10, 300):
         opts = options("Softmax", beta=1.0)
         one("SOFTMAX", dtype, [(40, length)], (40, length), opts, rng=rng, out=out)
@@ -258,3 +258,26 @@ def test_dequantize(given):
     w.op("EXP", [y], [z])
     w.io([x], [z])
     compare(w.bytes(), [{"x": values(rng, given, 4, 500)}])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_prelu(dtype):
+    """The slopes are constants, one per channel or one in all, with a scale of their own."""
+    rng = np.random.default_rng(16)
+    for shape in ((1, 1, 9), (1,)):
+        w = Writer()
+        scale, zero = scale_of(rng, dtype)
+        x = w.tensor("x", (2, 3, 4, 9), dtype, scale=scale, zero=zero)
+        slopes = w.constant("slopes", values(rng, dtype, *shape), scale=f32(0.007), zero=zero)
+        scale, zero = scale_of(rng, dtype)
+        y = w.tensor("y", (2, 3, 4, 9), dtype, scale=scale, zero=zero)
+        w.op("PRELU", [x, slopes], [y])
+        w.io([x], [y])
+        compare(w.bytes(), [{"x": values(rng, dtype, 2, 3, 4, 9)}])
+
+
+def test_int8_norms():
+    """LOG_SOFTMAX and L2_NORMALIZATION have one output scale each."""
+    rng = np.random.default_rng(17)
+    one("LOG_SOFTMAX", "int8", [(30, 12)], (30, 12), rng=rng, out=(16 / 256, 127))
+    one("L2_NORMALIZATION", "int8", [(30, 12)], (30, 12), options("L2Norm"), rng=rng, out=(1 / 128, 0))

@@ -43,7 +43,7 @@ def unary(builtin, dtype="float32", *, custom="", shape=(1, 4), opts=None, signa
     [
         (unary("CUSTOM", custom="ethos-u"), "OC1360", "compiled for Arm Ethos-U"),
         (unary("CUSTOM", custom="edgetpu-custom-op"), "OC1360", "compiled for the Edge TPU"),
-        (unary("CUSTOM", custom="TFLite_Detection_PostProcess"), "OC1352", "custom operator 'TFLite_Detection_PostProcess'"),
+        (unary("CUSTOM", custom="TFLite_Detection"), "OC1352", "custom operator 'TFLite_Detection'"),
         (unary("SIN", "int32"), "OC1351", "SIN: of int32"),
         (unary("RFFT2D"), "OC1350", "operator RFFT2D is not read"),
         (unary("STABLEHLO_ADD"), "OC1350", "operator STABLEHLO"),

@@ -112,7 +112,7 @@ def _mean(call: Call) -> list[Value]:
     more: dict[str, AttributeValue] = {}
     if dtype != "f32":
         count = prod(call.shape(0)[a] for a in axes)
-        if count > 1 << 23 or dtype == "i16":
+        if count > (1 << 23 if dtype == "i8" else 1 << 15):
             raise call.refuse(f"of {call.info(0).kind} over {count} values")
         more = {"rounding": "double", "multiplier": "truncated"}
     return [call.write("mean", (call.tensor(0),), more, axes=axes, keepdims=call.flag(0))]
@@ -132,8 +132,12 @@ def _reduce(op: str, *dtypes: str) -> Rule:
 
 
 def _softmax(call: Call) -> list[Value]:
-    dtype, beta = call.only("f32", "i8"), call.real(0)
+    dtype, beta = call.only("f32", "i8", "i16"), call.real(0)
     x = call.tensor(0)
+    if dtype == "i16":
+        if beta != 1.0 or call.out_params.scale[0] != 1 / 32768:
+            raise call.refuse(f"of int16 with beta {beta:g} to scale {call.out_params.scale[0]:g}")
+        return [call.write("softmax", (x,))]
     if dtype == "i8":
         q = call.out_params
         if beta != 1.0 or q.scale[0] != 1 / 256 or q.zero_point[0] != -128 or dtype_of(call.made()) != "i8":

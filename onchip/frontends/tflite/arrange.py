@@ -199,7 +199,7 @@ def _pads(call: Call) -> tuple[tuple[int, int], ...]:
 
 def _pad(call: Call) -> list[Value]:
     """PAD fills with zero (the zero point), PADV2 with a constant."""
-    dtype, pads = call.only(*(("f32", "i8") if call.has(2) else ("f32", "i8", "i16"))), _pads(call)
+    dtype, pads = call.only("f32", "i8", "i16"), _pads(call)
     call.one_scale()
     if not call.has(2):
         return [Padded(call.tensor(0), pads, call.made(), call.output(0))]
@@ -240,7 +240,7 @@ def _embedding(call: Call) -> list[Value]:
 def _resize(call: Call) -> list[Value]:
     is_nearest = call.kind == "RESIZE_NEAREST_NEIGHBOR"
     first = 0 if is_nearest else 2
-    call.only("f32", "i8")
+    call.only(*(("f32", "i8", "i16") if is_nearest else ("f32", "i8")))
     call.one_scale()
     sizes = call.integers(1, "shape")
     if len(sizes) != 2 or min(sizes) < 1 or len(call.shape(0)) != 4:

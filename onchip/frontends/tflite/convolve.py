@@ -146,7 +146,9 @@ def _depthwise(call: Call) -> list[Value]:
 
 def _transpose_conv(call: Call) -> list[Value]:
     """Operands: output shape, weights [O,R,S,I], input, bias. Padding is that of the convolution the other way."""
-    dtype = call.only("f32", "i8", place=2)
+    call.only(*ACTIVATION_DTYPES, place=2)
+    if call.info(2).kind == "uint8":
+        raise call.refuse("of uint8")
     x, shape, w_shape = call.tensor(2), _rank(call, 2, 4), _rank(call, 1, 4)
     out = call.integers(0, "shape")
     stride = _strides(call, 1, 2)
@@ -161,7 +163,7 @@ def _transpose_conv(call: Call) -> list[Value]:
         pads[2 * i + 1], extra[i] = max(0, rest), max(0, -rest)
     swapped = _Swapped(call.walk, call.operator)
     w, n = weights_of(swapped, 1, None, 0)
-    rounding: More = {"rounding": "double"} if dtype == "i8" else {}
+    rounding = _rounding(swapped, "double", "reduced")
     return [
         call.activated(
             "conv_transpose2d", (x, w, bias_of(swapped, 3, n)), call.activation(3), stride=stride,

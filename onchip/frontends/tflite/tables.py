@@ -10,7 +10,7 @@ Sources:  LiteRT tflite/kernels/activations.cc, elementwise.cc, internal/common.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import erf
+from math import erf, exp, log
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ Ints = NDArray[np.int64]
 Table = Callable[[Call, Quantization, Quantization], Ints]
 VALUES: Ints = np.arange(-128, 128, dtype=np.int64)
 F = np.float32
+CURVES, POINTS = ("sigmoid", "tanh"), ("exp", "log", "rsqrt")  # those of int16, too
 
 
 def away(x: NDArray[Any]) -> NDArray[Any]:
@@ -172,17 +173,70 @@ def _relu_table(kind: str) -> Table:
     return table
 
 
+def _dtypes(op: str, table: Table | None) -> tuple[str, ...]:
+    if table is None:
+        return ("f32",)
+    return ("f32", "i8", "i16") if op in (*CURVES, *POINTS) else ("f32", "i8")
+
+
 def _unary(op: str, table: Table | None, **attributes: AttributeValue) -> Callable[[Call], list[Value]]:
     """Make the rule of a function; without a table it is read in float only."""
 
     def rule(call: Call) -> list[Value]:
-        dtype = call.only(*(("f32",) if table is None else ("f32", "i8")))
+        dtype = call.only(*_dtypes(op, table))
+        if dtype == "i16":
+            return [_curve(call, op) if op in CURVES else _by_points(call, _point_function(call))]
         if dtype == "f32" or table is None:
             return [call.write(op, (call.tensor(0),), attributes)]
         wanted = table(call, call.params(0), call.out_params)
         return [by_table(call, op, wanted, attributes)]
 
     return rule
+
+
+def _points(function: Callable[[float], float], px: Quantization, py: Quantization) -> Ints:
+    """Give the 513 points of a curve of int16, in float32 (LiteRT LUTPopulateInt16)."""
+    low, high = F(px.scale[0]) * F(-32768), F(px.scale[0]) * F(32767)
+    step = (high - low) / F(512)
+    half, inverse = step / F(2), F(65536) / (F(py.scale[0]) * F(32767) - F(py.scale[0]) * F(-32768))
+
+    def at(x: np.float32) -> np.float32:
+        return F(function(float(x))) * inverse
+
+    made: list[float] = []
+    for i in range(512):
+        here, after = at(low + F(i) * step), at(low + F(i + 1) * step)
+        middle = at(low + F(i) * step + half)
+        error = away((after + away(here)) / F(2)) - away(middle)
+        made.append(float(away(here) - away(error / F(2))))
+    made.append(float(away(at(high))))
+    return np.clip(np.array(made), -32768, 32767).astype(np.int64)
+
+
+def _by_points(call: Call, function: Callable[[float], float]) -> str:
+    px, py = call.params(0), call.out_params
+    table = _points(function, px, py).astype(np.int16)
+    constant = call.walk.sheet.constant(f"{call.made().name or call.kind}.table", table)
+    return call.write("lookup", (call.tensor(0), constant))
+
+
+def _point_function(call: Call) -> Callable[[float], float]:
+    """Give the function that the reference tabulates for int16."""
+    py = call.out_params
+    lowest, highest = float(F(-32768) * F(py.scale[0])), float(F(32767) * F(py.scale[0]))
+    functions: dict[str, Callable[[float], float]] = {
+        "EXP": lambda x: exp(min(x, 700.0)),
+        "LOG": lambda x: log(x) if x > 0 else lowest,
+        "RSQRT": lambda x: float(F(1) / F(x**0.5)) if x > 0 else highest,
+    }
+    return functions[call.kind]
+
+
+def _curve(call: Call, op: str) -> str:
+    """Sigmoid and tanh of int16 have one output scale."""
+    if call.out_params.scale[0] != 1 / 32768:
+        raise call.refuse(f"of int16 to scale {call.out_params.scale[0]:g}", limit="2^-15 is read")
+    return call.write(op, (call.tensor(0),))
 
 
 def by_table(call: Call, op: str, table: Ints, attributes: More) -> str:
