@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onchip.errors import UnknownName, UsageError, did_you_mean
+from onchip.errors import NotSupported, UnknownName, UsageError, did_you_mean
+from onchip.units import format_value
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
     from onchip.ir.graph import Graph
 
+MOST_RANDOM = 400_000_000  # parameters: 1.6 GB as float32, and as much again in a program
 LARGEST = 1 << 20  # of a batch or a sequence: far beyond any chip, and products of sizes stay in 64 bits
 FULL_EFFORT = 1 << 62
 SEQUENCES = ("seq", "sequence", "seq_len", "seq_length", "sequence_length")  # what exporters name that dimension
@@ -100,6 +102,8 @@ def load_graph(request: Request, *, weights: str | None = None) -> Graph:
     from onchip import pipeline
 
     _check_zoo_name(request.model)
+    if weights is not None and request.model.startswith("@"):
+        _check_random_weights(request.model)
     if request.seq is not None and request.model.startswith("@"):
         from onchip.zoo.catalog import build
 
@@ -121,6 +125,17 @@ def _check_zoo_name(model: str) -> None:
     if model in ZOO:
         hint = f"Did you mean '@{model}'?"
         raise UnknownName("OC1002", model, "networks of the zoo are named with an @", next=hint)
+
+
+def _check_random_weights(model: str) -> None:
+    """Refuse to draw more weights than a memory of a few gigabytes holds. Raises NotSupported."""
+    from onchip.zoo.catalog import build
+
+    parameters = build(model).parameters()
+    if parameters > MOST_RANDOM:
+        fact = f"its {format_value(parameters, 'parameters')} parameters are too many to draw at random"
+        limit = f"At most {format_value(MOST_RANDOM, 'parameters')}"
+        raise NotSupported("OC1017", model, fact, limit=limit, next="Use onchip estimate, which needs shapes only")
 
 
 def bind(graph: Graph, request: Request) -> Graph:

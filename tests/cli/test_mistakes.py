@@ -61,6 +61,7 @@ CNN = "@digits_cnn"
         (["compare", CNN, "-c", "edge-npu"], "OC1001", 2, ["'edge-npu-16'"]),
         (["train", "cn"], "OC1013", 2, ["'cnn'"]),
         (["train", "cnn", "-o", "net.txt"], "OC1015", 2, [".onnx"]),
+        (["run", "@llama2-7b", *EDGE], "OC1017", 3, ["6.74 G", "onchip estimate"]),
         (["chips", "edge"], "OC1001", 2, ["'edge-npu-16'"]),
         (["explain", "OC9"], "OC1016", 2, ["'OC9'"]),
         (["run", "/nowhere/p.npz"], "OC1240", 2, ["No such file"]),
