@@ -8,7 +8,7 @@ Sources: LiteRT integer_ops/logistic.h, integer_ops/tanh.h, reference/softmax.h,
 
 from collections.abc import Callable
 from functools import cache
-from math import exp, floor, frexp
+from math import exp, floor, log2
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +36,9 @@ def _sigmoid_table() -> Integers:
 
 def _steps(x: Array, scale: float, powers: tuple[int, ...]) -> Integers:
     """Bring the input to steps of 1/12288; scales 2^-12 (and 2^-11 for tanh) by a shift, others by 15 bits."""
-    mantissa, exponent = frexp(scale)
-    shift = 12 + exponent - 1
-    if mantissa == 0.5 and shift in powers:
+    nearest = round(log2(scale))
+    shift = 12 + nearest
+    if abs(log2(scale) - nearest) < 1e-3 and shift in powers:  # LiteRT CheckedLog2
         return wide(x) * (3 << shift)
     multiplier, left = scale * 4096.0 * 3.0, 0
     while multiplier <= 32767.0 / 2.0 and left <= 30:

@@ -14,7 +14,7 @@ import pytest
 from onchip.errors import BadFile, NotSupported, OnchipError
 from onchip.frontends.read import read
 from onchip.frontends.tflite import read_bytes
-from tests.frontends.test_tflite_networks import Net, bottleneck, variables
+from tests.frontends.tflite_layers import Net, bottleneck, variables
 from tests.frontends.tflite_models import Writer, options
 
 SECONDS, BYTES = 10.0, 2 << 30

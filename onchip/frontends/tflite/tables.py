@@ -10,7 +10,7 @@ Sources:  LiteRT tflite/kernels/activations.cc, elementwise.cc, internal/common.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import erf, exp, log
+from math import erfc, exp, log
 from typing import Any
 
 import numpy as np
@@ -60,11 +60,17 @@ def _logistic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x * 0.5 * (1 + np.array([erf(v * 0.5**0.5) for v in x]))
+    """0.5 x erfc(-x / sqrt 2), each step in float32 (GeluTransform)."""
+    v = x.astype(F)
+    inner = v * F(-(0.5**0.5))
+    return (F(0.5) * v * np.array([erfc(float(i)) for i in inner], F)).astype(np.float64)
 
 
 def _gelu_tanh(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 0.5 * x * (1 + np.tanh((2 / np.pi) ** 0.5 * (x + 0.044715 * x**3)))
+    """0.5 x (1 + tanh(sqrt(2 / pi) x (1 + 0.044715 x^2))), each step in float32 (GeluTransformApproximate)."""
+    v = x.astype(F)
+    inner = F((2 / np.pi) ** 0.5) * v * (F(1) + F(0.044715) * v * v)
+    return (F(0.5) * v * (F(1) + np.tanh(inner.astype(np.float64)).astype(F))).astype(np.float64)
 
 
 def _gelu_table(call: Call, px: Quantization, py: Quantization) -> Ints:
