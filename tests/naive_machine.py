@@ -1,7 +1,8 @@
-"""The machine as the instructions define it: one instruction at a time, the streams in any order that the semaphores allow.
+"""The machine as the instructions define it: one instruction at a time, streams in any order that the semaphores allow.
 
-In: a Program, the graph's inputs, a `random.Random` that picks the next stream. Out: the graph's outputs. Uses nothing of
-`simulator/`: instructions are read back from the program's words and run by their own `run`. Slow and plain on purpose.
+In: a Program, the graph's inputs, a `random.Random` that picks the next stream. Out: the graph's outputs. Uses nothing
+of `simulator/`: instructions are read back from the program's words and run by their own `run`. Slow and plain on
+purpose.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
         rng.shuffle(cores)
         for core in cores:
             run_kernel(streams, initial_counts(barrier), _memory(program, far, core, rng), rng)
-    found = given | {r.name: _read(far, r.address, r.n_bytes, r.dtype, r.shape) for r in program.regions if r.kind == "output"}
+    found = given | {
+        r.name: _read(far, r.address, r.n_bytes, r.dtype, r.shape) for r in program.regions if r.kind == "output"
+    }
     if program.host_after is not None:
         found |= evaluate(program.host_after, {name: found[name] for name in program.host_after.inputs})
     return {name: found[name] for name in program.outputs}
@@ -125,5 +128,7 @@ def on_core(x: Instruction, core: tuple[int, int]) -> Instruction:
         if isinstance(value, Affine) and any(value.cores):
             moved = value.cores[0] * core[0] + value.cores[1] * core[1]
             own = Affine(value.base + moved, value.strides, (0, 0), value.toggle, value.slot)
-            changes[f.name] = Affine(-1) if own == Affine() and "left" in f.name else own  # nothing left is not "no limit"
+            changes[f.name] = (
+                Affine(-1) if own == Affine() and "left" in f.name else own
+            )  # nothing left is not "no limit"
     return replace(x, **changes)

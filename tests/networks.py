@@ -1,8 +1,9 @@
 """Random small networks and random small chips to compile them for.
 
-In: a `random.Random`. Out: a float Graph with weights, and a Chip. A network is one to five layers on an activation of two to
-four dimensions; a chip has any dataflow, an array of 2 to 16 cells a side, one to four cores, odd rates, and memories that
-are often too small for anything but the smallest tiles. What a chip cannot hold is refused, which is a fine answer.
+In: a `random.Random`. Out: a float Graph with weights, and a Chip. A network is one to five layers on an activation of
+two to four dimensions; a chip has any dataflow, an array of 2 to 16 cells a side, one to four cores, odd rates, and
+memories that are often too small for anything but the smallest tiles. What a chip cannot hold is refused, which is a
+fine answer.
 """
 
 from __future__ import annotations
@@ -74,8 +75,10 @@ def small_chip(rng: Random, *, is_roomy: bool = False) -> Chip:
     cores = rng.choice((1, 1, 2, 3, 4))
     shared = SHARED.format(size=rng.choice((8, 64)), bandwidth=rng.randint(3, 40) * 10**8)
     text = CHIP.format(
-        cores=cores, in_flight=rng.choice(("", f'bytes_in_flight = "{rng.choice((16, 40, 200))} B"')), dataflow=dataflow,
-        units=rng.choice((1, 1, 2, 3)), load=rng.choice(("hidden", "hidden", "serial")), packing=rng.choice(("CRS", "C")),
+        cores=cores, in_flight=rng.choice(("", f'bytes_in_flight = "{rng.choice((16, 40, 200))} B"')),
+        dataflow=dataflow,
+        units=rng.choice((1, 1, 2, 3)), load=rng.choice(("hidden", "hidden", "serial")), packing=rng.choice(("CRS",
+        "C")),
         array=native if dataflow == "dot_product" else f"rows = {rows}, cols = {cols}",
         lanes=rng.choice((1, 2, 4, 7, 8, 16)), lut=rng.choice((1, 2)), requantize=rng.choice((1, 4, 8)),
         local=rng.choice(local) * 1024 + rng.choice((0, 0, 192)),
@@ -171,7 +174,9 @@ def normed(d: Draft) -> str | None:
     d.at, name = made, d.name("norm")
     n = d.shape[3:]
     values = [d.constant(f"{name}.{key}", n) for key in ("weight", "bias", "mean")]
-    variance = d.builder.constant(f"{name}.var", np.random.default_rng(d.number).random(n, np.float32) + np.float32(0.1))
+    variance = d.builder.constant(
+        f"{name}.var", np.random.default_rng(d.number).random(n, np.float32) + np.float32(0.1)
+    )
     y = d.node("batch_norm", made, *values, variance)
     return d.node("relu", y) if d.rng.random() < 0.7 else y
 
@@ -260,7 +265,12 @@ def attention(d: Draft) -> str | None:
     if len(d.shape) != 3 or d.shape[1] > 24:
         return None
     rng, (b, _, c) = d.rng, d.shape
-    kv, repeat, width, value = rng.choice((1, 1, 2, 3)), rng.choice((1, 1, 2)), rng.choice((2, 4, 5)), rng.choice((2, 3, 4))
+    kv, repeat, width, value = (
+        rng.choice((1, 1, 2, 3)),
+        rng.choice((1, 1, 2)),
+        rng.choice((2, 4, 5)),
+        rng.choice((2, 3, 4)),
+    )
     heads, other = kv * repeat, d.at
     if rng.random() < 0.4:
         other = d.builder.input(d.name("memory"), (b, rng.randint(1, 9), c))
@@ -321,7 +331,8 @@ def turn(d: Draft) -> str | None:
 
 
 LAYERS: dict[Layer, int] = {
-    conv: 4, normed: 3, pointwise: 3, depthwise: 3, pool: 3, whole_pool: 2, average: 2, linear: 4, two: 5, unary: 4, normalize: 3,
+    conv: 4, normed: 3, pointwise: 3, depthwise: 3, pool: 3, whole_pool: 2, average: 2, linear: 4, two: 5, unary: 4,
+    normalize: 3,
     sequence: 3, attention: 6, lstm: 4, cut: 2, join: 3, turn: 1,
 }  # fmt: skip
 
@@ -330,7 +341,8 @@ def network(rng: Random, layers: dict[Layer, int] | None = None, *, most: int = 
     """Return a random network of one to `most` layers; `layers` weighs what may be drawn."""
     drawn = layers or LAYERS
     d = Draft(rng, GraphBuilder("random"), rng.choice((1, 1, 2, 3)))
-    start = rng.choice(((rng.randint(3, 9), rng.randint(2, 8), rng.choice((1, 3, 4, 8))), (rng.randint(2, 7), rng.choice((3, 6, 9))),
+    start = rng.choice(((rng.randint(3, 9), rng.randint(2, 8), rng.choice((1, 3, 4, 8))), (rng.randint(2, 7),
+    rng.choice((3, 6, 9))),
                         (rng.choice((4, 9, 17)),)))  # fmt: skip
     d.at = d.builder.input("x", (d.batch, *start))
     d.made.append(d.at)
@@ -357,7 +369,9 @@ def layer(rng: Random) -> Graph:
         made = b.node("linear", (b.input("x", (1, m, k)), b.constant("w", (n, k)), b.constant("bias", (n,))), "layer")
     elif rng.random() < 0.15:
         x, length = rng.choice((2, 4)) * rng.choice((4, 8)), rng.randint(8, 60)
-        made = b.node("attention", [b.input(n, (2, length, x)) for n in "qkv"], "layer", heads=2, causal=rng.random() < 0.3)
+        made = b.node(
+            "attention", [b.input(n, (2, length, x)) for n in "qkv"], "layer", heads=2, causal=rng.random() < 0.3
+        )
     else:
         c, size, kernel = rng.choice((1, 3, 8, 16, 40)), rng.randint(6, 30), rng.choice((1, 3, 3, 5))
         n, groups = (c, c) if c > 3 and rng.random() < 0.15 else (rng.choice((4, 10, 16, 64)), 1)
@@ -374,5 +388,6 @@ def inputs_of(graph: Graph, seed: int) -> Arrays:
     """Return standard normal inputs."""
     drawn = np.random.default_rng(seed)
     return {
-        name: drawn.standard_normal([int(d) for d in graph.tensor(name).shape], dtype=np.float32) for name in graph.inputs
+        name: drawn.standard_normal([int(d) for d in graph.tensor(name).shape], dtype=np.float32)
+        for name in graph.inputs
     }

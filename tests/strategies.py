@@ -55,7 +55,7 @@ class Kernel:
 
 
 def machine(rng: Random) -> NDArray[np.int64]:
-    """Return a small random machine array: any dataflow, odd rational rates, sometimes a shared memory or a byte limit."""
+    """Return a small random machine array: any dataflow, odd rational rates, some with shared memory."""
     m = np.zeros(timing.MACHINE_SIZE, np.int64)
     m[timing.DATAFLOW], m[timing.SERIAL] = rng.choice((0, 0, 1, 2)), rng.random() < 0.3
     m[timing.ROWS], m[timing.COLUMNS], m[timing.UNITS] = rng.randint(1, 6), rng.randint(1, 6), rng.randint(1, 3)
@@ -74,7 +74,7 @@ def machine(rng: Random) -> NDArray[np.int64]:
     return m
 
 
-# --- instructions ---------------------------------------------------------------------------------------------------------
+# --- instructions -----------------------------------------------------------------------------------------------------
 def transfer(rng: Random, depth: int) -> dict[str, int | Affine]:
     fields: dict[str, int | Affine] = {"level": int(rng.random() < 0.3), "sharers": rng.choice((1, 1, 2, 3))}
     for d in range(4):
@@ -136,7 +136,7 @@ def instruction(rng: Random, stream: int, depth: int) -> Instruction:
     return VOP(sub=rng.choice((*range(16), 64, 70)), **common, **second)  # type: ignore[arg-type]
 
 
-# --- kernels --------------------------------------------------------------------------------------------------------------
+# --- kernels ----------------------------------------------------------------------------------------------------------
 class Writer:
     """Writes a kernel step by step; `tokens` is what the semaphores hold when the steps run one after the other."""
 
@@ -237,7 +237,7 @@ def kernel(rng: Random) -> Kernel:
 
 
 def long_kernel(rng: Random) -> Kernel:
-    """Return a kernel with one long loop over all streams whose extents are clipped at its ends, as compiled code has."""
+    """Return a kernel with one long loop over all streams, extents clipped at its ends, as in compiled code."""
 
     class Long(Writer):
         def block(self, n_steps: int, *, nest: bool = True) -> None:

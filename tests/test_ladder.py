@@ -1,8 +1,9 @@
 """The ladder on random small networks x random small chips, and estimate == simulate on random layers and on the zoo.
 
-Each rung is held against the one above it: Graph(int) == Program, Program == decoded Program run instruction by instruction
-with its streams in any order, event engine == cycle-stepped control model. Expected values come from the integer reference
-(`onchip.ops`, itself held against LiteRT and ONNX Runtime), from the instructions' own `run`, and from `tests/control_model.py`.
+Each rung is held against the one above it: Graph(int) == Program, Program == decoded Program run instruction by
+instruction with its streams in any order, event engine == cycle-stepped control model. Expected values come from the
+integer reference (`onchip.ops`, itself held against LiteRT and ONNX Runtime), from the instructions' own `run`, and
+from `tests/control_model.py`.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def check_values(case: Compiled, rng: Random) -> None:
 
 
 def check_cycles(program: Program, counts: Counter[str]) -> None:
-    """Events and cycles of every short kernel == the stepped model; estimate == simulate; no core is later than (0, 0)."""
+    """Events and cycles of every short kernel == the stepped model; estimate == simulate; no core later than (0, 0)."""
     trace = pipeline.simulate(program, events=True)
     assert kernel_cycles(pipeline.estimate_cycles(program)) == kernel_cycles(trace)
     for number, kernel in enumerate(program.kernels):
@@ -152,7 +153,28 @@ def test_random_networks_shrinking(drawn: Graph, chip: Chip) -> None:
     assert kernel_cycles(pipeline.estimate_cycles(case.program)) == kernel_cycles(pipeline.simulate(case.program))
 
 
-# --- estimate == simulate -------------------------------------------------------------------------------------------------
+def test_kernels_that_fit_with_one_slot_only() -> None:
+    """Where two slots do not fit there is one: no deadlock, the same values in any order of the streams."""
+    n = 0
+    for seed in range(5000, 5200):
+        rng = Random(seed)
+        drawn, chip = network(rng, most=2), small_chip(rng)
+        try:
+            local = chip.local.size_bytes // rng.choice((2, 4, 8))
+            case = compiled(drawn, chip.replace({"local.size": f"{local}B", "local.banks": 1}), seed)
+        except (DoesNotFit, NotSupported):
+            continue
+        seen: dict[str, Any] = {}
+        pipeline.compile(drawn, case.program.chip, samples=[case.inputs], watch=seen.__setitem__)
+        if all(k.mapping.slots == 2 for k in seen["plan"].kernels):
+            continue
+        check_values(case, rng)
+        check_cycles(case.program, Counter())
+        n += 1
+    assert n >= 8
+
+
+# --- estimate == simulate ---------------------------------------------------------------------------------------------
 def estimate_is_simulate(seeds: range) -> Counter[str]:
     """Compare the cycles of random layers, kernel by kernel; count the layers by what bounds their longest kernel."""
     counts: Counter[str] = Counter()

@@ -38,7 +38,8 @@ from tests.networks import inputs_of, network, small_chip
 
 SMALL_ZOO = ("digits_attention", "digits_cnn", "digits_lstm", "resnet8")
 ZOO_CHIPS = ("edge-npu-16", "h100-sxm", "tiny-npu-4", "tpu-v4")
-READS_ALL = ("linear", "add", "sub", "mul", "attention", "lstm", "softmax", "layer_norm", "global_avg_pool", "mean", "gelu",
+READS_ALL = ("linear", "add", "sub", "mul", "attention", "lstm", "softmax", "layer_norm", "global_avg_pool", "mean",
+"gelu",
              "sigmoid", "tanh", "silu", "relu", "relu6", "clip", "requantize", "concat")  # fmt: skip
 BYTES = {"i8": 1, "bool": 1, "i16": 2, "i32": 4, "bf16": 2, "f16": 2}
 Case = tuple[Graph, Program, Trace]
@@ -76,9 +77,9 @@ def all_cases() -> tuple[Case, ...]:
     return random_cases() + zoo_cases()
 
 
-# --- bounds ---------------------------------------------------------------------------------------------------------------
+# --- bounds -----------------------------------------------------------------------------------------------------------
 def compulsory_bytes(graph: Graph, program: Program) -> int:
-    """Return the bytes that have to cross DRAM when nothing is on chip: tensors read or written whole, and all weights."""
+    """Return the bytes that have to cross DRAM when nothing is on chip: tensors moved whole, and all weights."""
     host = {n.name for part in (program.host_before, program.host_after) if part is not None for n in part.nodes}
     nodes = [n for n in graph.nodes if n.name not in host]
     made = {name for n in nodes for name in n.outputs}
@@ -86,7 +87,9 @@ def compulsory_bytes(graph: Graph, program: Program) -> int:
     edges = {name for name in read if graph.tensor(name).constant is None and name not in made}
     places = {r.address: r.name for r in program.regions if r.kind == "output" and r.name in made}
     edges |= set(places.values())  # renamed tensors share their place
-    weights = {n.inputs[i] for n in nodes for i in (1, 2) if n.op == "lstm" or (n.op in ("conv2d", "linear") and i == 1)}
+    weights = {
+        n.inputs[i] for n in nodes for i in (1, 2) if n.op == "lstm" or (n.op in ("conv2d", "linear") and i == 1)
+    }
     return sum(prod(int(d) for d in graph.tensor(t).shape) * BYTES[graph.tensor(t).dtype] for t in edges | weights)
 
 
@@ -129,7 +132,7 @@ def test_waterfalls_sum_to_the_total() -> None:
                 assert useful >= Fraction(k.macs, peak), k.name  # attention multiplies a row of ones besides
 
 
-# --- counts of instructions, from their own text --------------------------------------------------------------------------
+# --- counts of instructions, from their own text ----------------------------------------------------------------------
 def memory_of(program: Program) -> Memory:
     nothing = np.zeros(0, np.uint8)
     return Memory(nothing, nothing, np.zeros(0, np.int32))
@@ -150,7 +153,7 @@ def counted_macs(program: Program, kernel: KernelCode) -> int:
 
 
 def counted_bytes(program: Program, kernel: KernelCode) -> tuple[int, int]:
-    """Count what core (0, 0) reads from DRAM and writes to it: bytes inside the tensors, shared by the cores of a wave."""
+    """Count what core (0, 0) reads from DRAM and writes to it: bytes inside the tensors, shared in a wave."""
     streams, _ = kernel_streams(program, kernel)
     moved = [0, 0]
     for number, stream in enumerate((0, 3)):
@@ -187,9 +190,11 @@ def test_bytes_of_trace_and_program_agree() -> None:
     assert n >= 200
 
 
-# --- meaning and determinism ----------------------------------------------------------------------------------------------
+# --- meaning and determinism ------------------------------------------------------------------------------------------
 def test_fold_keeps_the_meaning() -> None:
-    graphs = [network(Random(seed)) for seed in range(120)] + [build(n, weights="random").bind(batch=2) for n in SMALL_ZOO]
+    graphs = [network(Random(seed)) for seed in range(120)] + [
+        build(n, weights="random").bind(batch=2) for n in SMALL_ZOO
+    ]
     changed = 0
     for number, graph in enumerate(graphs):
         folded, inputs = fold(graph), inputs_of(graph, number)
@@ -197,7 +202,9 @@ def test_fold_keeps_the_meaning() -> None:
         assert list(before) == list(after)
         changed += len(folded.nodes) < len(graph.nodes)
         for name, value in before.items():
-            assert np.abs(after[name] - value).max(initial=0) <= 1e-5 * max(1.0, float(np.abs(value).max(initial=0))), name
+            assert np.abs(after[name] - value).max(initial=0) <= 1e-5 * max(1.0, float(np.abs(value).max(initial=0))), (
+                name
+            )
     assert changed >= 20
 
 

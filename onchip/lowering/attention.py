@@ -1,8 +1,9 @@
 """Attention as one kernel: scores, softmax over whole rows, mix; a tile is some query rows of one head.
 
 In: a Kernel of kind attention. Out: the four streams' trees. The matrix unit makes the scores of a tile (keys loaded
-transposed), the vector unit turns them into int8 weights in local memory, the matrix unit multiplies those with the values.
-Weights are stored minus 128, so the mix adds 128 * sum of the values: a row of ones behind the weights gives that sum.
+transposed), the vector unit turns them into int8 weights in local memory, the matrix unit multiplies those with the
+values. Weights are stored minus 128, so the mix adds 128 * sum of the values: a row of ones behind the weights gives
+that sum.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
     m = kernel.mapping
     by_batch, by_query = (m.channel_cores, 1) if m.core_axis == "b" else (1, m.channel_cores)
     found = Heads(
-        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), m.tp, m.rows_cores, by_batch, by_query,
+        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), m.tp, m.rows_cores,
+        by_batch, by_query,
     )  # fmt: skip
     if found.size == 1:
         for name in node.inputs[:2]:
@@ -133,13 +135,16 @@ def _tables(h: Heads) -> int | None:
 
 
 def _box(
-    h: Heads, tensor: str, near: Expr, rows: int, limit: int, head: Expr, heads: int, width: int, row: Expr, sharers: int = 1
+    h: Heads, tensor: str, near: Expr, rows: int, limit: int, head: Expr, heads: int, width: int, row: Expr,
+    sharers: int = 1
 ) -> Op:  # fmt: skip
     """Load `rows` rows of one head: the tensor is [batch, limit, heads * width]."""
     size = h.size
     return op(
-        LD, far=Expr(h.context.addresses[tensor]), near=near, box2=rows, box3=width * size, limit0=h.batch, limit1=heads,
-        limit2=limit, limit3=width * size, far0=limit * heads * width * size, far1=width * size, far2=heads * width * size,
+        LD, far=Expr(h.context.addresses[tensor]), near=near, box2=rows, box3=width * size, limit0=h.batch,
+        limit1=heads,
+        limit2=limit, limit3=width * size, far0=limit * heads * width * size, far1=width * size,
+        far2=heads * width * size,
         near2=width * size, c0=h.batch_index(), c1=head, c2=row, level=h.context.level(tensor),
         sharers=sharers,
     )  # fmt: skip
@@ -168,7 +173,11 @@ def _load(h: Heads, tables: int | None) -> Tree:
         first = [
             sync(wait=((VECTOR, LOAD),), fills=("tables",)),
             op(
-                LD, far=Expr(tables), near=near, box3=TABLE_BYTES, limit3=TABLE_BYTES,
+                LD,
+                far=Expr(tables),
+                near=near,
+                box3=TABLE_BYTES,
+                limit3=TABLE_BYTES,
                 sharers=h.kernel.mapping.cores if h.context.plan.chip.shared else 1,
             ),
             sync(signal=((LOAD, VECTOR),)),
@@ -177,7 +186,7 @@ def _load(h: Heads, tables: int | None) -> Tree:
 
 
 def _mask(h: Heads) -> Op:
-    """Load the tile of the keep-mask [B or 1, H or 1, queries, keys], one byte an entry; causal masks are a constant."""
+    """Load the tile of the keep-mask [B or 1, H or 1, queries, keys], a byte an entry; causal masks are a constant."""
     if len(h.node.inputs) > 3 and h.node.inputs[3]:
         shape = [int(d) for d in h.context.graph.tensor(h.node.inputs[3]).shape]
         shape = [1] * (4 - len(shape)) + shape
@@ -343,7 +352,8 @@ def _store(h: Heads) -> Tree:
     size, width, tensor = h.size, h.dv, h.kernel.output
     store = op(
         ST, far=Expr(h.context.addresses[tensor]), near=h.at("output"), box2=h.tq, box3=width * size, limit0=h.batch,
-        limit1=h.heads, limit2=h.queries, limit3=width * size, far0=h.queries * h.heads * width * size, far1=width * size,
+        limit1=h.heads, limit2=h.queries, limit3=width * size, far0=h.queries * h.heads * width * size,
+        far1=width * size,
         far2=h.heads * width * size, near2=width * size, c0=h.batch_index(), c1=h.head_index(), c2=h.query_row(),
         level=h.context.level(tensor), wait=((VECTOR, STORE),), signal=((STORE, VECTOR),), releases=("output",),
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """The vector unit's code for one tile: operands as views, and one method per instruction.
 
-In: views of buffers and the tile's row counts. Out: a list of Ops in order, without semaphores (the template adds them).
-A view is where an operand lies: its element type, its address, a stride for each of the three row counters (bytes in local
-memory, words in the accumulator) and its step along the lanes (0: one value serves all lanes of a row).
+In: views of buffers and the tile's row counts. Out: a list of Ops in order, without semaphores (the template adds
+them). A view is where an operand lies: its element type, its address, a stride for each of the three row counters
+(bytes in local memory, words in the accumulator) and its step along the lanes (0: one value serves all lanes of a row).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class VectorCode:
         zero_in: int = 0, left: int = 0, zero_out: int = 0, low: int = -128, high: int = 127, rounding: str = "single",
         rows: Rows | None = None,
     ) -> None:  # fmt: skip
-        """d = clamp(scale(((a - zero_in) + bias) << left) + zero_out), with parameters per lane where a table is given."""
+        """d = clamp(scale(((a - zero_in) + bias) << left) + zero_out), parameters per lane where a table is given."""
         sub = ROUNDING[rounding] | (PER_LANE if table is not None else 0)
         fields = self._operands(d, a) | (rows or self.rows).fields() | {"b": table or NOTHING}
         fields |= {"multiplier": multiplier, "shift": shift, "bias": bias, "zero_in": zero_in, "left": left}

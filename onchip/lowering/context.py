@@ -1,7 +1,7 @@
 """What a kernel's lowering may ask for: tensors' addresses, constants to be stored, the chip's numbers.
 
-In: the plan. Out: `Constants`, which collects each kernel's weights, parameters and tables as regions of far memory behind
-the tensors. Building the bytes is put off until somebody wants them: an estimate never does.
+In: the plan. Out: `Constants`, which collects each kernel's weights, parameters and tables as regions of far memory
+behind the tensors. Building the bytes is put off until somebody wants them: an estimate never does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sigmoid and tanh of 16-bit lanes by polynomial, for the gates of an LSTM: numerics.logistic16 and tanh16 as instructions.
+"""Sigmoid and tanh of 16-bit lanes by polynomial, for the gates of an LSTM: logistic16 and tanh16 as instructions.
 
 In: views of a tile whose lanes hold int16 values in 32-bit words. Out: Q0.15 in place. Source: gemmlowp fixedpoint.h
 (exp_on_negative_values, one_over_one_plus_x_for_x_in_0_1), in the 16-bit form; docs/arithmetic.md has the tables.

@@ -1,4 +1,4 @@
-"""Kernels that compute a grid [B, P, Q, N] tile by tile: convolutions, matrix products, and vector kernels with windows.
+"""Kernels that compute a grid [B, P, Q, N] tile by tile: convolutions, matrix products, vector kernels with windows.
 
 In: a Kernel with its mapping. Out: the four streams' trees. Each stream walks the same tile loops; loads stand in the
 deepest loop that they depend on, so that what is reused stays. The vector unit's code per tile comes from `steps.py`.
@@ -144,9 +144,9 @@ def _load_group(
 ) -> None:
     """One wait before the group, one signal behind it, and the same pair in the reader's stream.
 
-    With one slot a buffer is filled again only when it has been released: the load unit waits for that at the end of the
-    loop's body. Waiting at its start would count the releases of buffers in outer and inner loops in another order than
-    they come.
+    With one slot a buffer is filled again only when it has been released: the load unit waits for that at the end of
+    the loop's body. Waiting at its start would count the releases of buffers in outer and inner loops in another order
+    than they come.
     """
     names = tuple(dict.fromkeys(x.buffer for x in group))
     code = pre[LOAD].setdefault(level, [])
@@ -176,7 +176,9 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
     if stored.tables is not None:
         near = Expr(grid.buffers["tables"].address)
         size = stored.table_bytes
-        code = op(LD, far=Expr(stored.tables), near=near, box3=size, limit3=size, sharers=grid.sharers(grid.mapping.cores))
+        code = op(
+            LD, far=Expr(stored.tables), near=near, box3=size, limit3=size, sharers=grid.sharers(grid.mapping.cores)
+        )
         found.append(Load("tables", code, (), VECTOR))
     for i, tensor in enumerate(kernel.inputs[1:]):
         load = _part if grid.op == "concat" else _side
@@ -202,7 +204,8 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
-        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q", s.stride[1]) + -s.padding[1],
+        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q",
+        s.stride[1]) + -s.padding[1],
         c3=channel, fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
         sharers=grid.sharers(m.channel_cores) if s.kind == "matmul" else 1,
     )  # fmt: skip
@@ -213,7 +216,8 @@ def _weights(grid: Grid, stored: Stored) -> Op:
     taps, n = s.window[0] * s.window[1], s.grid[3]
     return op(
         LD, far=Expr(stored.weights or 0), near=grid.slot("weights", grid.level(("n", "k"))),
-        box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size, near2=m.tn * size,
+        box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size,
+        near2=m.tn * size,
         c2=grid.first("k", taps), c3=grid.first("n", size),
         sharers=grid.sharers(m.rows_cores),
     )  # fmt: skip
@@ -313,7 +317,8 @@ def _products(grid: Grid) -> list[Op | Loop]:
     n_left = _channels_left(grid, wide)
     tap = m.tc * size
     body = (
-        op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left, n_left=n_left),
+        op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left,
+        n_left=n_left),
         op(
             MM, source=x, sums=grid.slot("sums", 4) + Expr(0, (("nf", wide),)), k_begin=Expr(0, (("kf", fold),)),
             rows0=m.tb, rows1=m.tp, rows2=m.tq, k=min(fold, k_tile), n=min(wide, m.tn), type=grid.type,

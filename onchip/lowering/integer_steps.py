@@ -1,13 +1,14 @@
 """The vector unit's instructions for each op in integers.
 
-In: a Step. Out: instructions, appended to the step's code, that follow docs/arithmetic.md one for one: their results equal
-the op's integer meaning bit for bit.
+In: a Step. Out: instructions, appended to the step's code, that follow docs/arithmetic.md one for one: their results
+equal the op's integer meaning bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 from onchip.ir.graph import Quantization
 from onchip.lowering import rowwise
@@ -16,6 +17,8 @@ from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Op
 from onchip.numerics import quantize_multiplier
 from onchip.ops.elementwise import ADD_LEFT_SHIFT, add_multipliers
+from onchip.ops.requantizing import output_limits
+from onchip.ops.types import Attributes
 
 
 def _accumulated(step: Step) -> None:
@@ -53,9 +56,11 @@ def _sum(sign: str) -> Callable[[Step], None]:
         pa, pb = _pair(step)
         ma, mb, my = add_multipliers(pa, pb, step.made)
         left, right = step.scratch(0), step.scratch(1)
-        wide = {"low": -(2**31), "high": 2**31 - 1, "left": ADD_LEFT_SHIFT, "rounding": step.rounding}
-        step.code.requantize(left, step.a, multiplier=ma[0], shift=ma[1], zero_in=pa.zero_point[0], **wide)  # type: ignore[arg-type]
-        step.code.requantize(right, step.b, multiplier=mb[0], shift=mb[1], zero_in=pb.zero_point[0], **wide)  # type: ignore[arg-type]
+        for d, a, pair, given in ((left, step.a, ma, pa), (right, step.b, mb, pb)):
+            step.code.requantize(
+                d, a, multiplier=pair[0], shift=pair[1], zero_in=given.zero_point[0], left=ADD_LEFT_SHIFT,
+                rounding=step.rounding, low=rowwise.LOWEST, high=rowwise.HIGHEST,
+            )  # fmt: skip
         step.code.lanes(sign, left, left, right)
         low, high = step.limits()
         step.code.requantize(
@@ -97,25 +102,24 @@ def _copy(step: Step) -> None:
 
 
 def _clamp(step: Step) -> None:
-    zero, scale = step.given().zero_point[0], step.given().scale[0]
+    """relu, relu6, clip; clip only comes with equal quantizations of input and output."""
+    zero, scale, op = step.given().zero_point[0], step.given().scale[0], step.node.op
     if step.given() != step.made:
-        low, high = (max(-128, step.made.zero_point[0]), 127) if step.node.op.startswith("relu") else (-128, 127)
+        low, high = output_limits(op, step.made) if op != "clip" else (-128, 127)
         multiplier, shift = quantize_multiplier(scale / step.made.scale[0])
         step.code.requantize(
             step.d, step.a, multiplier=multiplier, shift=shift, zero_in=zero, zero_out=step.made.zero_point[0],
             low=low, high=high, rounding=step.rounding,
         )  # fmt: skip
         return
-    low = (
-        zero
-        if step.node.op.startswith("relu")
-        else round(max(float(step.node.attribute("low", 0.0)) / scale + zero, -128))
-    )  # type: ignore[arg-type]
-    step.code.lanes("max", step.d, step.a, max(-128, low))
-    if step.node.op == "relu6":
-        step.code.lanes("min", step.d, step.d, min(127, zero + int(6.0 / scale + 0.5)))
-    elif step.node.op == "clip":
-        step.code.lanes("min", step.d, step.d, round(min(float(step.node.attribute("high", 0.0)) / scale + zero, 127)))  # type: ignore[arg-type]
+    low, high = output_limits(op, step.made)
+    if op == "clip":
+        ends = Attributes({"low": -inf, "high": inf, **dict(step.node.attributes)})
+        low = round(max(ends.number("low") / scale + zero, -128))
+        high = round(min(ends.number("high") / scale + zero, 127))
+    step.code.lanes("max", step.d, step.a, low)
+    if high < 127:
+        step.code.lanes("min", step.d, step.d, high)
 
 
 def _max_pool(step: Step) -> None:
@@ -158,7 +162,7 @@ def _mean(step: Step) -> None:
 
 
 def _avg_pool(step: Step) -> None:
-    """Divide by the count, halves away from zero: (|x| + count // 2) * ceil(2**s / count) >> s, exact for these sizes."""
+    """Divide by the count, halves away from 0: (|x| + count // 2) * ceil(2**s / count) >> s, exact for such sizes."""
     count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
     total, size, sign = _window_sum(step), step.scratch(1), step.scratch(2)
     zero = step.made.zero_point[0]

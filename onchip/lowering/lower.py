@@ -48,7 +48,8 @@ def lower(plan: Plan, model: Model, *, with_data: bool) -> Program:
     regions = (*_tensor_regions(context), *context.regions)
     before, after = _host_part(plan, plan.host_before), _host_part(plan, plan.host_after)
     return Program(
-        plan.graph.name, plan.chip, (records[0], records[1], records[2], records[3]), tuple(kernels), regions, plan.dtype,
+        plan.graph.name, plan.chip, (records[0], records[1], records[2], records[3]), tuple(kernels), regions,
+        plan.dtype,
         model, plan.graph.outputs, before, after,
     )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """An LSTM as one kernel: weights stay in local memory, one step after another.
 
-In: a Kernel of kind lstm. Out: the four streams' trees. Each step the matrix unit makes the two products (input, hidden),
-the vector unit adds them up, applies the gates and writes the hidden state where the next step's product reads it.
-The instructions follow ops/rowwise.lstm_cell; both products are rounded twice (LiteRT), which is a high multiply and a
-rounding shift on the lanes.
+In: a Kernel of kind lstm. Out: the four streams' trees. Each step the matrix unit makes the two products (input,
+hidden), the vector unit adds them up, applies the gates and writes the hidden state where the next step's product reads
+it. The instructions follow ops/rowwise.lstm_cell; both products are rounded twice (LiteRT), which is a high multiply
+and a rounding shift on the lanes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class Steps:
 
 def lower_lstm(kernel: Kernel, context: Context) -> Lowered:
     """Return the code of an lstm kernel."""
-    s = Steps(kernel, context, context.graph.node(kernel.nodes[0]), *kernel.shape.extra, kernel.mapping.tb)
+    batch, steps, features, hidden = kernel.shape.extra
+    node = context.graph.node(kernel.nodes[0])
+    s = Steps(kernel, context, node, batch, steps, features, hidden, kernel.mapping.tb)
     trees = (_load(s), _matrix(s), _vector(s), _store(s))
     return Lowered(trees, {b.name: b.slots for b in kernel.buffers})
 
@@ -90,8 +92,8 @@ def _parameters(s: Steps) -> NDArray[np.uint8]:
     for i, (zero, q, e) in enumerate(zip(zeros, (k.input_q, k.hidden_q), (k.input_e, k.hidden_e), strict=True)):
         bias = s.context.array(_given(s, 3 + i)).astype(np.int64) if _given(s, 3 + i) else np.zeros(s.gates, np.int64)
         total = s.context.array(_given(s, 1 + i)).astype(np.int64).sum(axis=1)
-        q, e = np.broadcast_to(q, (s.gates,)), np.broadcast_to(e, (s.gates,))
-        lines += [bias - zero * total, q, np.maximum(e, 0), np.maximum(-e, 0)]
+        parts = (q, np.maximum(e, 0), np.maximum(-e, 0))
+        lines += [bias - zero * total, *(np.broadcast_to(part, (s.gates,)) for part in parts)]
     return as_bytes((np.stack(lines) & 0xFFFFFFFF).astype(np.uint32))
 
 
@@ -110,7 +112,8 @@ def _load(s: Steps) -> Tree:
     tile = (
         sync(wait=((MATRIX, LOAD),), fills=("input",)),
         op(
-            LD, far=Expr(s.context.addresses[tensor]), near=s.at("input"), box2=s.rows, box3=line, limit2=s.batch, limit3=line,
+            LD, far=Expr(s.context.addresses[tensor]), near=s.at("input"), box2=s.rows, box3=line, limit2=s.batch,
+            limit3=line,
             far2=line, near2=line, c2=Expr(0, (("b", s.rows),)), level=s.context.level(tensor),
         ),
         sync(signal=((LOAD, MATRIX),)),
@@ -134,7 +137,8 @@ def _product(s: Steps, source: Expr, stride: int, k: int, first_row: int, sums: 
     weights = s.at("weights") + (first_row * n * size)
     body = (
         op(
-            WLD, source=weights + Expr(0, (("kf", fold * n * size), ("nf", wide * size))), k=min(fold, k), n=min(wide, n),
+            WLD, source=weights + Expr(0, (("kf", fold * n * size), ("nf", wide * size))), k=min(fold, k), n=min(wide,
+            n),
             pitch=n * size, type=s.type, k_left=k_left, n_left=n_left,
         ),
         op(

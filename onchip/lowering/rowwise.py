@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from onchip.lowering.steps import Step
 
 TABLE_OPS = {"softmax"}
-WIDE = {"low": -(2**31), "high": 2**31 - 1}
+LOWEST, HIGHEST = -(2**31), 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -70,8 +70,9 @@ class Words:
 
     def requantize(self, d: str, a: str, pair: tuple[int, int]) -> None:
         self.code.requantize(
-            self.lane(d), self.lane(a), multiplier=pair[0], shift=pair[1], rows=self.rows.one_lane(), **WIDE
-        )  # type: ignore[arg-type]
+            self.lane(d), self.lane(a), multiplier=pair[0], shift=pair[1], rows=self.rows.one_lane(),
+            low=LOWEST, high=HIGHEST,
+        )  # fmt: skip
 
 
 def softmax(step: Step) -> None:
@@ -144,7 +145,7 @@ def layer_norm(step: Step) -> None:
     code.lanes("rshr", d, d, words.row("down"))
     lanes = step.tile.rows.lanes
     parameters, stored = step.tile.parameters, step.tile.stored
-    code.requantize(d, d, table=parameters + stored.offset("gamma", lanes), **WIDE)  # type: ignore[arg-type]
+    code.requantize(d, d, table=parameters + stored.offset("gamma", lanes), low=LOWEST, high=HIGHEST)
     code.lanes("add", d, d, View(I32, parameters + stored.offset("beta", lanes)))
     code.lanes("rshr", step.d, d, RESULT_BITS)
 

@@ -1,7 +1,7 @@
 """One node on one tile: where its operands lie, and what its instructions need to know.
 
-In: the tile's views, the node, the context. Out: `Tile` and `Step`, which the instruction sequences of `integer_steps.py` and
-`float_steps.py` read; `Step.window` and `fused_max_pool` are the parts that both share.
+In: the tile's views, the node, the context. Out: `Tile` and `Step`, which the instruction sequences of
+`integer_steps.py` and `float_steps.py` read; `Step.window` and `fused_max_pool` are the parts that both share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from onchip.ops.types import Attributes
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The views of one tile; `rows` is what is computed, `stored_rows` what is stored (fewer where pooling is fused)."""
+    """The views of one tile; `rows` is what is computed, `stored_rows` what is stored (fewer with a fused pool)."""
 
     rows: Rows
     stored_rows: Rows
@@ -82,13 +82,13 @@ class Step:
     def scratch(self, number: int) -> View:
         return self.tile.scratch_tile(self.free + number)
 
-    def scale_to(self, d: View, a: View, real: float, **extra: int) -> None:
-        """d = clamp(a * real + zero point)."""
+    def scale_to(self, d: View, a: View, real: float, *, zero_in: int = 0) -> None:
+        """d = clamp((a - zero_in) * real + zero point)."""
         multiplier, shift = quantize_multiplier(real)
         low, high = self.limits()
         self.code.requantize(
             d, a, multiplier=multiplier, shift=shift, rounding=self.rounding, zero_out=self.made.zero_point[0],
-            low=low, high=high, **extra,
+            low=low, high=high, zero_in=zero_in,
         )  # fmt: skip
 
     def window(self, body: Callable[[Expr], Op]) -> None:

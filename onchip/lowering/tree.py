@@ -5,8 +5,8 @@ loops that the loop stack cannot hold unrolled, and the counts of the semaphores
 
 `Expr` is an affine operand before its loops have numbers. `double` names the loops whose iterations, counted through,
 alternate between two slots of a buffer. Credits: a buffer with n slots may be filled again once the filling n before it
-was released; `initial_counts` finds the largest counts that keep this order (semaphores have one producer and one consumer
-each, both in order, so the k-th wait passes after at least k - count signals).
+was released; `initial_counts` finds the largest counts that keep this order (semaphores have one producer and one
+consumer each, both in order, so the k-th wait passes after at least k - count signals).
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Expr:
 class Op:
     """One instruction: its class, its fields (numbers or operands), and what it waits for, signals, fills and releases.
 
-    `wait` and `signal` are pairs of streams (signaller, waiter). `fills` are the buffers whose slot the wait makes free,
-    `releases` those that the signal gives back; an op that fills waits for nothing else.
+    `wait` and `signal` are pairs of streams (signaller, waiter). `fills` are the buffers whose slot the wait makes
+    free, `releases` those that the signal gives back; an op that fills waits for nothing else.
     """
 
     kind: type[Instruction]

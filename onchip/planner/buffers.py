@@ -1,9 +1,10 @@
 """How large a kernel's buffers are and where they lie: one formula for the search (arrays) and for the plan (numbers).
 
 In: a Shape and tile sizes, as integers or as arrays of candidates. Out: sizes, and Buffer records with addresses.
-Regions: source tiles, weights, what the vector unit reads beside them, and output tiles. Each region starts on a bank of
-its own: a bank has one read and one write port, the load unit writes and one unit reads each of the first three regions,
-and the vector unit writes and the store unit reads the fourth, so no port ever serves two units and nothing arbitrates.
+Regions: source tiles, weights, what the vector unit reads beside them, and output tiles. Each region starts on a bank
+of its own: a bank has one read and one write port, the load unit writes and one unit reads each of the first three
+regions, and the vector unit writes and the store unit reads the fourth, so no port ever serves two units and nothing
+arbitrates.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which nodes run together: the host's part at the graph's edges, renamings, and fused groups.
 
 In: a Graph after the passes. Out: groups of nodes in order, each with its inputs in far memory. A node joins the group
-that makes its input when nothing else reads that input and it only adds vector work; its other input must be there before
-the group starts, which holds because groups run in the order of their last input.
+that makes its input when nothing else reads that input and it only adds vector work; its other input must be there
+before the group starts, which holds because groups run in the order of their last input.
 
 Before -> after: conv, add(conv, x), relu -> one group [conv, add, relu] with x as side input.
 """

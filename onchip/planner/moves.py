@@ -1,8 +1,8 @@
 """Shapes of kernels that only move data: slice, concat, transpose.
 
-In: the node, the graph, and a plain vector Shape. Out: that Shape with the grid that the move runs over. What the load unit
-needs beside grid and source stands in `extra`: for slice the first channel, for transpose the source's far strides along
-b, p and q (in elements). The move itself is done by the loads; the vector unit copies.
+In: the node, the graph, and a plain vector Shape. Out: that Shape with the grid that the move runs over. What the load
+unit needs beside grid and source stands in `extra`: for slice the first channel, for transpose the source's far strides
+along b, p and q (in elements). The move itself is done by the loads; the vector unit copies.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def slice_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
 
 
 def concat_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
-    """Return the grid of the output; each input is loaded to its place in the tile, zeros around it, and all are added."""
+    """Return the grid of the output; each input is loaded to its place, zeros around it, and all are added."""
     shape, first = dims(graph, node.outputs[0]), dims(graph, node.inputs[0])
     axis = concat_axis(node, graph)
     before, behind = prod(shape[:axis]), prod(shape[axis + 1 :])
@@ -70,7 +70,7 @@ def transpose_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
 
 
 def _runs(perm: list[int]) -> list[list[int]]:
-    """Group axes that follow one another before and after: [0, 2, 3, 1] of which none has size 1 -> [[0], [2, 3], [1]]."""
+    """Group axes that follow one another before and after: [0, 2, 3, 1] -> [[0], [2, 3], [1]]."""
     order = sorted(perm)
     groups: list[list[int]] = []
     for axis in perm:

@@ -1,8 +1,9 @@
 """The planner's door: Graph x Chip -> Plan.
 
-In: a Graph whose dimensions are numbers and whose tensors have the chip's dtype (int8, or floats). Out: a Plan: kernels in
-order, each with the mapping that the search found, buffers with addresses, and a place in far memory for every tensor that
-crosses from one kernel to another. Tensors whose lives do not overlap share far memory; inputs, outputs and states do not.
+In: a Graph whose dimensions are numbers and whose tensors have the chip's dtype (int8, or floats). Out: a Plan: kernels
+in order, each with the mapping that the search found, buffers with addresses, and a place in far memory for every
+tensor that crosses from one kernel to another. Tensors whose lives do not overlap share far memory; inputs, outputs and
+states do not.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from onchip.ir.graph import Graph
 from onchip.ir.plan import Kernel, Mapping, Place, Plan, Shape
 from onchip.planner import sequence
 from onchip.planner.buffers import place_buffers
-from onchip.planner.group import Group, Grouping, group_nodes
 from onchip.planner.dimensions import ELEMENT_BYTES, dims
+from onchip.planner.group import Group, Grouping, group_nodes
 from onchip.planner.shapes import shape_of
 from onchip.planner.tile import EFFORT, EXACT, ranked
 
@@ -29,7 +30,8 @@ Exact = Callable[[Plan], int]
 def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT, exact: Exact | None = None) -> Plan:
     """Return the plan of a graph on a chip. Raises NotSupported and DoesNotFit, naming the node.
 
-    With `exact`, which gives the cycles of a plan of one kernel, the mappings that the formula ranks first are priced again.
+    With `exact`, which gives the cycles of a plan of one kernel, the mappings that the formula ranks first are priced
+    again.
     """
     chip.matrix.array(dtype)
     grouping = group_nodes(graph)

@@ -1,7 +1,7 @@
 """Mappings of the kernels that are sequences: attention (scores, softmax, mix) and LSTM (steps).
 
-In: the node, the graph, the chip. Out: Shape, Mapping and buffers. Attention keeps whole score rows on chip: the search is
-over how many query rows a tile has. An LSTM keeps its weights in local memory for all steps.
+In: the node, the graph, the chip. Out: Shape, Mapping and buffers. Attention keeps whole score rows on chip: the search
+is over how many query rows a tile has. An LSTM keeps its weights in local memory for all steps.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _attention(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape,
             second = by_batch if q[0] > 1 else min(share, ceil_div(q[1], tq))
             axis = "b" if q[0] > 1 else "p"
             mapping = Mapping(
-                1, tq, 1, heads * dv, q[2], rows_cores=head_cores, channel_cores=second, core_axis=axis, slots=pieces[0].slots
+                1, tq, 1, heads * dv, q[2], rows_cores=head_cores, channel_cores=second, core_axis=axis,
+                slots=pieces[0].slots
             )  # fmt: skip
             return shape, mapping, buffers
     raise _refuse(node, chip, least)

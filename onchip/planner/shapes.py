@@ -99,7 +99,8 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
         m = b * p * q
         return replace(plain, kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), parameters_per_lane=True)
     return replace(
-        plain, kind=kind, grid=(b, p, q, n), source=(b, h, w, c), window=(window[0], window[1]), stride=(stride[0], stride[1]),
+        plain, kind=kind, grid=(b, p, q, n), source=(b, h, w, c), window=(window[0], window[1]), stride=(stride[0],
+        stride[1]),
         dilation=(dilation[0], dilation[1]), padding=(padding[0], padding[2]), pool=(pool[0], pool[1]),
         parameters_per_lane=anchor.op == "conv2d",
     )  # fmt: skip
@@ -117,7 +118,9 @@ def _check_average(node: Node, size: tuple[int, int]) -> None:
     for axis in range(2):
         span = size[axis] + padding[2 * axis] + padding[2 * axis + 1] - kernel[axis]
         if attributes.flag("ceil_mode") and span % stride[axis]:
-            raise NotSupported("OC1308", node.name, "average pooling whose last window hangs over the edge", limit=limit)
+            raise NotSupported(
+                "OC1308", node.name, "average pooling whose last window hangs over the edge", limit=limit
+            )
 
 
 def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:
@@ -131,4 +134,3 @@ def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:
         return replace(plain, grid=grid, source=source, window=window, parameters_per_lane=False)
     fact = f"mean over axes {axes} of {len(shape)} dimensions"
     raise NotSupported("OC1309", node.name, fact, limit="runs over all axes between the first and the last")
-

@@ -141,8 +141,8 @@ def _core_grids(cores: int) -> list[tuple[int, int]]:
 def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> Ints:
     """Return the predicted cycles of each candidate: output tiles times the longest of what one tile keeps busy.
 
-    Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and used
-    once in n periods. The first tile passes all units one after the other.
+    Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and
+    used once in n periods. The first tile passes all units one after the other.
     """
     b, p, q, n = shape.grid
     batch_cores = table.rows_cores if b > 1 else 1
@@ -188,7 +188,7 @@ def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> I
 
 
 def _vector_cycles(shape: Shape, m: Ints, rows: Any, tn: Any) -> Any:
-    """Cycles of the vector unit for one tile: passes over its lanes, one for each tap of a window, and words per row."""
+    """Cycles of the vector unit for one tile: passes over its lanes, one per tap of a window, words per row."""
     taps = shape.window[0] * shape.window[1] if shape.kind == "vector" and shape.window != (1, 1) else 0
     lanes, one = int(m[timing.LANES]), timing.VECTOR_LATENCY
     cycles = (shape.passes + taps) * (rows * _up(tn, lanes) + one) + 4

@@ -77,7 +77,7 @@ def test_a_tensor_read_before_it_is_made(good: Plan) -> None:
 
 def test_live_tensors_that_overlap(good: Plan) -> None:
     place = good.place("conv1")
-    with pytest.raises(InternalError, match="OC9025 lies over 'conv[12]', which is needed at the same time"):
+    with pytest.raises(InternalError, match=r"OC9025 lies over 'conv[12]', which is needed at the same time"):
         with_place(good, "conv2", address=place.address)
     with pytest.raises(InternalError, match="OC9025"):
         with_place(good, "conv2", address=place.address + place.size - 1)

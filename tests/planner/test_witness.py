@@ -104,7 +104,9 @@ def test_more_effort_never_costs_cycles() -> None:
         better = plan(planned.graph, planned.chip, "int8", effort=1 << 30, exact=_price)
         for kernel in better.kernels:
             if kernel.shape in shapes:
-                chosen, default = (exact(planned, shapes[kernel.shape], m) for m in (kernel.mapping, shapes[kernel.shape].mapping))
+                chosen, default = (
+                    exact(planned, shapes[kernel.shape], m) for m in (kernel.mapping, shapes[kernel.shape].mapping)
+                )
                 assert chosen <= default
 
 

@@ -1,0 +1,211 @@
+"""Seeded faults that the tests have to catch: `python -m tests.mutants [words]`, or `make mutants`.
+
+In: the list below: a file, a text that stands in it once, the text that replaces it, and the tests that must fail then.
+Out: a table of caught and survived; exit code 1 where one survives, where a text no longer stands in its file exactly
+once, or where the tests fail without any fault. Works on a copy of the package in a temporary directory. Compiled code
+is cached per file and does not see changes in files it calls, so a fault in compiled code gets an empty cache.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMPILED = ("onchip/isa/timing.py", "onchip/simulator/engine.py")  # compiled, or called from what is
+LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
+VALUES = f"{LADDER}::test_random_networks_on_random_chips"
+STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault: `old` stands once in `file`; with `new` instead, `tests` must fail."""
+
+    file: str
+    old: str
+    new: str
+    tests: str
+
+    def apply(self, text: str) -> str:
+        """Return the text with the fault. Raises ValueError where `old` does not stand in it exactly once."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file}: {self.old!r} stands there {text.count(self.old)} times")
+        return text.replace(self.old, self.new)
+
+    @property
+    def name(self) -> str:
+        return f"{self.file.removeprefix('onchip/')}: {self.old.strip().splitlines()[0][:60]}"
+
+
+MUTANTS = (
+    # --- planner
+    Mutant(
+        "onchip/planner/tile.py",
+        "key=lambda mapping: mapping.predicted_cycles",
+        "key=lambda mapping: -mapping.predicted_cycles",
+        "tests/planner/test_witness.py",
+    ),
+    Mutant(
+        "onchip/planner/tile.py",
+        "fits &= size.sums + size.scratch <= chip.local.accumulator_bytes // 4",
+        "fits &= size.sums > -1",
+        VALUES,
+    ),
+    Mutant("onchip/planner/buffers.py", "at += int(n_bytes) * m.slots", "at += int(n_bytes)", VALUES),
+    Mutant(
+        "onchip/planner/buffers.py",
+        "(tp - 1) * shape.stride[0] + (r - 1) * shape.dilation[0] + 1",
+        "(tp - 1) * shape.stride[0] + (r - 1) * shape.dilation[0]",
+        VALUES,
+    ),
+    Mutant("onchip/planner/plan.py", "if p[0] <= death and birth <= p[1]", "if p[0] < death and birth < p[1]", VALUES),
+    Mutant("onchip/planner/group.py", "len(graph.consumers(tensor)) != 1", "len(graph.consumers(tensor)) == 0", VALUES),
+    Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
+    Mutant("onchip/planner/sequence.py", "rows = tq + 1", "rows = tq", VALUES),
+    # --- lowering
+    Mutant("onchip/lowering/grid.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
+    Mutant(
+        "onchip/lowering/grid.py",
+        "if extent % (tile * max(1, shares)) == 0:",
+        "if extent >= 0:",
+        f"{LAWS}::test_products_of_trace_graph_and_program_agree",
+    ),
+    Mutant(
+        "onchip/lowering/grid.py", "if is_single:", "if False:", f"{LADDER}::test_kernels_that_fit_with_one_slot_only"
+    ),
+    Mutant(
+        "onchip/lowering/tree.py",
+        "count = min(count, position - released[name][before])",
+        "count = min(count, position - released[name][before] + 1)",
+        VALUES,
+    ),
+    Mutant("onchip/lowering/tree.py", "base, slot = base + slot, -slot", "slot = -slot", VALUES),
+    Mutant("onchip/lowering/steps.py", "found = [(sides[0], first)]", "found = [(first, sides[0])]", VALUES),
+    Mutant(
+        "onchip/lowering/integer_steps.py",
+        "step.code.lanes(sign, left, left, right)",
+        "step.code.lanes(sign, left, right, left)",
+        VALUES,
+    ),
+    Mutant(
+        "onchip/lowering/weights.py",
+        "bias = bias - px.zero_point[0] * w",
+        "bias = bias + px.zero_point[0] * w",
+        "tests/test_tiny.py",
+    ),
+    Mutant(
+        "onchip/lowering/attention.py",
+        'code.lanes("mul", total, total, 128, rows=line)',
+        'code.lanes("mul", total, total, 127, rows=line)',
+        VALUES,
+    ),
+    Mutant("onchip/lowering/lstm.py", "30 - k.cell_bits", "29 - k.cell_bits", VALUES),
+    Mutant("onchip/lowering/rowwise.py", 'code.lanes("rshr", t, e, 12)', 'code.lanes("rshr", t, e, 11)', VALUES),
+    # --- instructions and simulator
+    Mutant(
+        "onchip/isa/timing.py",
+        "return machine[ROWS] + machine[COLUMNS] - 2",
+        "return machine[ROWS] + machine[COLUMNS] - 1",
+        STEPPED,
+    ),
+    Mutant("onchip/simulator/engine.py", "comp[s] = max(comp[s], end)", "comp[s] = end", STEPPED),
+    Mutant(
+        "onchip/simulator/engine.py",
+        "ports[0] = max(ports[0], now * nums[0]) + dram_size * dens[0]",
+        "ports[0] = now * nums[0] + dram_size * dens[0]",
+        STEPPED,
+    ),
+    Mutant(
+        "onchip/simulator/clock.py",
+        "low = max(low, -(-(needed - value) // slope))",
+        "low = max(low, 0)",
+        f"{ENGINE}::test_skipping_repeated_iterations_is_exact",
+    ),
+    Mutant(
+        "onchip/simulator/clock.py",
+        'parts["memory"] += tail - drain - to_vector',
+        'parts["memory"] += tail - drain',
+        f"{LAWS}::test_waterfalls_sum_to_the_total",
+    ),
+    # --- arithmetic
+    Mutant(
+        "onchip/numerics.py", "out += wide(1) << (s - 1)", "out += (wide(1) << (s - 1)) - 1", "tests/test_numerics.py"
+    ),
+    Mutant("onchip/numerics.py", "(mask >> 1) + (v < 0)", "(mask >> 1)", "tests/test_numerics.py"),
+    Mutant(
+        "onchip/ops/elementwise.py",
+        "ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15",
+        "ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 12, 15",
+        "tests/ops/test_litert.py::test_binary",
+    ),
+    Mutant(
+        "onchip/ops/conv.py",
+        "half = np.asarray(count) // 2",
+        "half = (np.asarray(count) - 1) // 2",
+        "tests/ops/test_litert.py::test_pools",
+    ),
+    Mutant(
+        "onchip/ops/requantizing.py",
+        "int(np.floor(6.0 / made.scale[0] + 0.5))",
+        "int(np.floor(6.0 / made.scale[0]))",
+        "tests/ops/test_litert.py",
+    ),
+)
+
+
+def copy_package(target: Path) -> None:
+    """Copy what the tests need, without caches."""
+    for name in ("onchip", "tests"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy2(ROOT / "pyproject.toml", target)
+
+
+def run_tests(folder: Path, tests: list[str], cache: Path) -> int:
+    """Return pytest's exit code: 0 passed, 1 failed, others could not run."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(cache), "CI": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
+
+
+def verdict_of(mutant: Mutant, folder: Path, cache: Path) -> str:
+    """Return caught, survived, or why it could not be tried."""
+    path = folder / mutant.file
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(mutant.apply(text), encoding="utf-8")
+    except ValueError as error:
+        return f"does not apply: {error}"
+    own = folder / "own-cache"
+    code = run_tests(folder, mutant.tests.split(), own if mutant.file in COMPILED else cache)
+    shutil.rmtree(own, ignore_errors=True)
+    path.write_text(text, encoding="utf-8")
+    return {0: "survived", 1: "caught"}.get(code, f"pytest ended with {code}")
+
+
+def main(words: list[str]) -> int:
+    """Try the faults whose names hold one of the words, or all of them."""
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    with tempfile.TemporaryDirectory() as name:
+        folder, cache = Path(name), Path(name) / "cache"
+        copy_package(folder)
+        if run_tests(folder, sorted({t for m in chosen for t in m.tests.split()}), cache) != 0:
+            print("the tests fail without a fault")
+            return 1
+        verdicts: list[str] = []
+        for mutant in chosen:
+            start = time.monotonic()
+            verdicts.append(verdict_of(mutant, folder, cache))
+            print(f"{verdicts[-1]:<9} {time.monotonic() - start:5.1f} s  {mutant.name}", flush=True)
+    print(f"{verdicts.count('caught')} of {len(verdicts)} caught")
+    return 0 if verdicts.count("caught") == len(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
