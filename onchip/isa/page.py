@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from onchip import isa
-from onchip.isa import fields, instructions, machine, memory, timing, vector
+from onchip.isa import fields, instructions, machine, memory, text, timing, vector
 from onchip.isa.instructions import Instruction, operand_names
 
 HEAD = """# Instruction set
@@ -36,7 +36,7 @@ def page_text() -> str:
         parts.append(class_text(op, kind))
         if kind is isa.RQ:
             parts.insert(-1, f"### The vector unit\n\n{told(vector)}")
-    parts += ["## Time\n", told(timing)]
+    parts += ["## Assembler text\n", told(text), variants(), "## Time\n", told(timing)]
     parts += [f"### `{f.__name__}`\n\n{prose(doc(f))}" for f in DURATIONS]
     parts += ["### Rates of the vector unit\n", rates()]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
@@ -150,6 +150,17 @@ def field_rows(kind: type[Instruction], meanings: dict[str, str]) -> list[tuple[
         bits = str(group[0][0]) if len(group) == 1 else f"{group[0][0]}–{group[-1][0]}"
         rows.append((bits, ", ".join(f"`{f[1]}`" for f in group), *key))
     return rows
+
+
+def variants() -> str:
+    """Return the names of variants, but for those of VOP, which have a table of their own."""
+    rows = [
+        (f"{kind}.{name}", code)
+        for kind, names in text.VARIANTS.items()
+        if kind != "VOP"
+        for name, code in names.items()
+    ]
+    return table(("name", "sub"), [(f"`{name}`", code) for name, code in rows])
 
 
 def rates() -> str:

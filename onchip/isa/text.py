@@ -1,6 +1,7 @@
 """Assembler text: one line an instruction, with names for variants, element types and semaphores.
 
 In: an instruction, or a line. Out: the other; `read_line(write_line(x)) == x` for every instruction.
+
 `VOP.max wait=M>V n=4 a_type=acc a=24+4*i0`: the variant behind the name, semaphores by their two streams (signaller >
 waiter, first letters), then every field that differs from its default. A variant without a name is written as a number.
 """

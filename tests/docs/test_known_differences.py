@@ -72,11 +72,6 @@ def test_relu_between_scales() -> None:
     run("relu", EVERY.reshape(1, 256), (0.05, 0), (0.5, -128))
 
 
-@still
-def test_relu6_between_scales() -> None:
-    run("relu6", EVERY.reshape(1, 256), (0.1, -128), (0.03, -128))
-
-
 def lstm(*, reverse: bool = False, lengths: tuple[int, int] | None = None) -> tuple[NDArray[np.float32], ...]:
     """Return y of a small LSTM: by its program, by the int8 reference, in floats."""
     random = np.random.default_rng(0)
