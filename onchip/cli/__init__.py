@@ -39,7 +39,9 @@ def _drop_stdout() -> None:
 
 
 def interrupted() -> int:
-    """Say that the user stopped it."""
+    """Say that the user stopped it, on a line of its own behind the ^C that a terminal echoes."""
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     return _fail("Interrupted: onchip: OC1009 stopped. Output files are whole or absent.", INTERRUPTED)
 
 

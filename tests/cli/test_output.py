@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onchip.cli.output import dump, progress
+from onchip.cli.output import dump, folded, progress, working
 from onchip.errors import UsageError
 from onchip.files import replacing
 from tests.cli.conftest import Onchip
@@ -112,12 +112,15 @@ def test_progress_is_a_line_where_nothing_moves(capsys: pytest.CaptureFixture[st
     assert (captured.out, captured.err) == ("", "cnn: train: 3/3\nlower: done\n")
 
 
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, no_color: str) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     shown = Terminal()
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", no_color)
@@ -128,6 +131,31 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, no_col
     text = shown.getvalue()
     assert "train" in text and "3/3" in text and "━" in text
     assert ("\x1b[38" in text or "\x1b[3" in text) == (not no_color)
+
+
+def test_work_shows_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with working("compile"):
+        pass
+    assert capsys.readouterr().err == ""
+    shown = Terminal()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stderr", shown)
+    with working("compile"):
+        pass
+    assert "compile" in shown.getvalue()
+    monkeypatch.setenv("TERM", "dumb")
+    dumb = Terminal()
+    monkeypatch.setattr(sys, "stderr", dumb)
+    with working("compile"):
+        pass
+    assert dumb.getvalue() == ""
+
+
+def test_lines_fold_between_words_under_their_start() -> None:
+    text = "a verdict of some words\n\n  row   one  two\n"
+    assert folded(text, 80) == text
+    assert folded(text, 12) == "a verdict of\n  some words\n\n  row   one\n    two\n"
+    assert folded("x" * 30, 10) == f"{'x' * 10}\n  {'x' * 8}\n  {'x' * 8}\n  {'x' * 4}\n"
 
 
 def test_json_is_ascii_and_refuses_what_json_has_not() -> None:
