@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def values(rng, dtype, *shape):
     return rng.integers(low, high + 1, shape).astype(dtype)
 
 
-def scale_of(rng, dtype, low=0.01, high=0.1):
+def scale_of(rng, dtype, low=0.01, high=0.1) -> tuple[Any, int]:
     """Draw a scale and a zero point; none for floats, symmetric for int16."""
     if dtype == "float32":
         return None, 0

@@ -21,9 +21,10 @@ from onchip.ir.graph import Graph
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert import schema_py_generated
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+schema: Any = schema_py_generated
 TYPES = {
     "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9, "resource": 13,
     "int4": 17,
@@ -132,7 +133,8 @@ def reference(data: bytes, feeds: Sequence[Feeds]) -> list[dict[str, np.ndarray]
     interpreter.allocate_tensors()
     runs: list[dict[str, np.ndarray]] = []
     for feed in feeds:
-        for detail in interpreter.get_input_details():
+        details: Any = interpreter.get_input_details()
+        for detail in details:
             interpreter.set_tensor(detail["index"], feed[detail["name"]])
         interpreter.invoke()
         found: dict[str, np.ndarray] = {}

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import erfc, exp, log
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from onchip.frontends.tflite.call import Call, More
 from onchip.frontends.tflite.walk import Value, params_of
@@ -29,9 +28,10 @@ F = np.float32
 CURVES, POINTS = ("sigmoid", "tanh"), ("exp", "log", "rsqrt")  # those of int16, too
 
 
-def away(x: NDArray[Any]) -> NDArray[Any]:
-    """Round halves away from zero (std::round)."""
-    return np.sign(x) * np.floor(np.abs(x) + F(0.5))
+def away(x: ArrayLike) -> NDArray[np.float32]:
+    """Round float32 halves away from zero (std::round)."""
+    v = np.asarray(x, F)
+    return np.sign(v) * np.floor(np.abs(v) + F(0.5))
 
 
 def _populated(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Table:
