@@ -146,7 +146,7 @@ def unary_table(name: str, attributes: Attributes, given: Quantization, made: Qu
             case "leaky_relu":
                 y = leaky_relu_litert(v, sx, sy, attributes.number("alpha"))
                 return clamp(y + zero, -128, 127).astype(np.int32)
-            case "hard_swish" if sy * 128 >= sx:
+            case "hard_swish" if sx <= 128 * sy and sy <= 256 * sx:
                 return clamp(hard_swish_litert(v, sx, sy) + zero, -128, 127).astype(np.int32)
             case "rsqrt":
                 return clamp(rsqrt_litert(v, sx, sy) + zero, -128, 127).astype(np.int32)

@@ -67,7 +67,10 @@ def _multiplier16(real: float) -> tuple[int, int]:
 
 
 def hard_swish_litert(v: Integers, scale_in: float, scale_out: float) -> Integers:
-    """Give v * relu6(v + 3) / 6 in 16-bit fixed point; the output scale is at least 1/128 of the input's."""
+    """Give v * relu6(v + 3) / 6 in 16-bit fixed point; the output scale is 1/128 to 256 times the input's.
+
+    LiteRT refuses smaller ones, and shifts its 16 bits by 16 and more for larger ones, which C++ leaves open.
+    """
     fine_scale = np.float32(1.0 / 128.0) * np.float32(scale_in)
     out_q, out_e = _multiplier16(float(fine_scale / np.float32(scale_out)))
     gate_q, gate_e = _multiplier16(float(fine_scale / (np.float32(3.0) / np.float32(32768.0))))

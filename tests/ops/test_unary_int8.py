@@ -59,10 +59,17 @@ def test_leaky_relu_equals_litert():
 def test_hard_swish_equals_litert():
     options = schema.HardSwishOptionsT()
     for given, made, _ in pairs(3, 30):
-        if made.scale[0] * 128 < given.scale[0]:
+        if not 1 / 128 <= made.scale[0] / given.scale[0] <= 256:
             continue
         (got,) = integers("hard_swish", {"rounding": "double"}, [given], [made], X)
         np.testing.assert_array_equal(got, litert("HARD_SWISH", options, X, given, made))
+
+
+@pytest.mark.parametrize("ratio", [1 / 500, 1 / 129, 257, 2000])
+def test_hard_swish_outside_of_litert_is_rounded_float(ratio):
+    given, made = q8(0.01, 3), q8(0.01 * ratio, -4)
+    (got,) = integers("hard_swish", {"rounding": "double"}, [given], [made], X)
+    assert off(got, torch.nn.functional.hardswish(torch.tensor(real(X, given))), made) <= 0.5 + 1e-6
 
 
 def test_rsqrt_equals_litert():
