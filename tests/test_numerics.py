@@ -40,6 +40,16 @@ def test_shifts(x, n):
     assert int(numerics.rounding_shift_right(x, n)) == half_up(Fraction(x, 2**n))
 
 
+def test_halves():
+    """Values half way between two results, of both signs: random ones hardly ever are."""
+    for n in range(1, 32):
+        for odd in (-5, -3, -1, 1, 3, 5):
+            x = odd * 2 ** (n - 1)
+            if -(2**31) <= x < 2**31:
+                assert int(numerics.rounding_divide_by_pot(x, n)) == half_away(Fraction(odd, 2))
+                assert int(numerics.rounding_shift_right(x, n)) == half_up(Fraction(odd, 2))
+
+
 @given(st.floats(1e-9, 1e9))
 def test_quantize_multiplier(real):
     q, e = numerics.quantize_multiplier(real)
