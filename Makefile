@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check slow bench clean
+.PHONY: demo test check slow mutants bench clean
 
 demo: .venv/.torch
 	$(BIN)/onchip demo
@@ -19,6 +19,9 @@ check: .venv/.dev
 
 slow: .venv/.dev
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+mutants: .venv/.dev
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: .venv/.dev
 	$(BIN)/python -m bench
