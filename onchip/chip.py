@@ -167,7 +167,7 @@ class Chip:
 
     def peak_macs_per_cycle(self, dtype: str) -> int:
         """Return the multiply-accumulates that one core does per cycle when its array is full."""
-        array = self.matrix.array(dtype)
+        array = self.matrix.array(dtype, self.name)
         if array.unit == "vector":
             return int(self.vector.rate("mac"))
         cells = math.prod(array.native) if array.native else (array.rows or 0) * (array.cols or 0)

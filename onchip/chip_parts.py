@@ -192,14 +192,14 @@ class Matrix:
     depthwise: Literal["vector", "column", "native"]
     arrays: Annotated[tuple[tuple[str, Array], ...], Pairs(DTYPES)]
 
-    def array(self, dtype: str) -> Array:
+    def array(self, dtype: str, where: str = "chip") -> Array:
         """Return the array for a dtype, spelt as in chip files (int8) or graphs (i8); refuse an absent one (OC1301)."""
         wanted = chip_dtype(dtype)
         for name, array in self.arrays:
             if name == wanted:
                 return array
         there = ", ".join(name for name, _ in self.arrays)
-        raise NotSupported("OC1301", "chip", f"no matrix array for {wanted}", limit=f"There are: {there}")
+        raise NotSupported("OC1301", where, f"no matrix array for {wanted}", limit=f"There are: {there}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ def compile_graph(
     folded = fold(bind_batch(graph) if samples is None else graph)  # samples may come in any number at once
     watch("fold", folded)
     wanted = dtype_of(graph, chip, dtype)
-    chip.matrix.array(wanted)
+    chip.matrix.array(wanted, chip.name)
     if wanted == "int8":
         mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
         made = folded if is_quantized(folded) else quantize(folded, samples, rounding=mode)
@@ -146,7 +146,8 @@ def _exact_cycles(model: Model) -> Callable[[Plan], int]:
 def _model(graph: Graph, made: Graph, samples: Samples | None) -> Model:
     bound = bind_batch(graph)
     batch = bound.tensor(bound.inputs[0]).shape[0] if bound.inputs and bound.tensor(bound.inputs[0]).shape else 1
-    notes = ["the host quantizes inputs and puts them in channels-last order; not in the time"]
+    order = "puts inputs in channels-last order; not in the time"
+    notes = [f"the host quantizes and {order}" if is_quantized(made) else f"the host {order}"]
     if is_quantized(made) and not is_quantized(graph) and samples is None:
         notes.append("scales are placeholders: no samples were given; they change values, not the schedule")
     return Model(graph.name, bound.hash, bound.macs(), bound.parameters(), int(batch), tuple(notes))

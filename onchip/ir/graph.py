@@ -173,8 +173,10 @@ class Graph:
         return sum(self.node_macs(node.name) for node in self.nodes)
 
     def parameters(self) -> int:
-        """Return the number of elements of all constants."""
-        return sum(prod(int(d) for d in t.shape) for t in self.tensors if t.constant is not None)
+        """Return the number of elements of all constants, without indices and batch norm's running statistics."""
+        statistics = {name for node in self.nodes if node.op == "batch_norm" for name in node.inputs[3:5]}
+        counted = (t for t in self.tensors if t.constant is not None and t.dtype not in ("i64", "bool"))
+        return sum(prod(int(d) for d in t.shape) for t in counted if t.name not in statistics)
 
     @property
     def hash(self) -> str:

@@ -31,7 +31,7 @@ RATE_NAMES = {  # the operation of a chip file whose rate a vector operation run
 def machine_of(chip: Chip, dtype: str) -> NDArray[np.int64]:
     """Return the machine array of one core for a dtype (`int8`, `bf16` ...). Raises NotSupported for an absent one."""
     m = np.zeros(timing.MACHINE_SIZE, np.int64)
-    array, matrix = chip.matrix.array(dtype), chip.matrix
+    array, matrix = chip.matrix.array(dtype, chip.name), chip.matrix
     if matrix.dataflow not in DATAFLOWS:
         raise NotSupported("OC1304", chip.name, f"dataflow {matrix.dataflow} has no durations yet")
     m[timing.DATAFLOW] = DATAFLOWS[matrix.dataflow]

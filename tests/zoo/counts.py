@@ -19,6 +19,11 @@ def learned(graph: Graph) -> int:
     )
 
 
+def with_statistics(graph: Graph) -> int:
+    """Count all constants, as Keras does: running statistics too."""
+    return sum(prod(int(d) for d in t.shape) for t in graph.tensors if t.constant is not None)
+
+
 def agrees(value: float, published: str) -> bool:
     """Return whether `value` rounds to the printed number, as in "4.09 G"; the last digit may be off by half."""
     number, unit = published.split()
