@@ -33,7 +33,7 @@ def plan(graph: Graph, chip: Chip, dtype: str, *, effort: int = EFFORT, exact: E
     With `exact`, which gives the cycles of a plan of one kernel, the mappings that the formula ranks first are priced
     again.
     """
-    chip.matrix.array(dtype)
+    chip.matrix.array(dtype, chip.name)
     grouping = group_nodes(graph)
     places = _places(graph, grouping, dtype)
     known: dict[Shape, Mapping] = {}
