@@ -167,11 +167,11 @@ def copy_package(target: Path) -> None:
     shutil.copy2(ROOT / "pyproject.toml", target)
 
 
-def run_tests(folder: Path, tests: list[str], cache: Path) -> int:
-    """Return pytest's exit code: 0 passed, 1 failed, others could not run."""
+def run_tests(folder: Path, tests: list[str], cache: Path) -> subprocess.CompletedProcess[str]:
+    """Return pytest's run: exit code 0 passed, 1 failed, others could not run."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(cache), "CI": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False).returncode
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def verdict_of(mutant: Mutant, folder: Path, cache: Path) -> str:
@@ -183,7 +183,7 @@ def verdict_of(mutant: Mutant, folder: Path, cache: Path) -> str:
     except ValueError as error:
         return f"does not apply: {error}"
     own = folder / "own-cache"
-    code = run_tests(folder, mutant.tests.split(), own if mutant.file in COMPILED else cache)
+    code = run_tests(folder, mutant.tests.split(), own if mutant.file in COMPILED else cache).returncode
     shutil.rmtree(own, ignore_errors=True)
     path.write_text(text, encoding="utf-8")
     return {0: "survived", 1: "caught"}.get(code, f"pytest ended with {code}")
@@ -195,8 +195,9 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder, cache = Path(name), Path(name) / "cache"
         copy_package(folder)
-        if run_tests(folder, sorted({t for m in chosen for t in m.tests.split()}), cache) != 0:
-            print("the tests fail without a fault")
+        sound = run_tests(folder, sorted({t for m in chosen for t in m.tests.split()}), cache)
+        if sound.returncode != 0:
+            print(f"{sound.stdout[-3000:]}{sound.stderr[-1000:]}the tests fail without a fault")
             return 1
         verdicts: list[str] = []
         for mutant in chosen:

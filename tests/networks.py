@@ -41,6 +41,7 @@ row_packing = "{packing}"
 depthwise = "vector"
 int8 = {{ accumulate = "int32", {array} }}
 bf16 = {{ accumulate = "fp32", {array} }}
+fp8 = {{ accumulate = "fp32", {array} }}
 [vector]
 lanes = {lanes}
 ops_per_cycle = {{ lut = {lut}, requantize = {requantize} }}

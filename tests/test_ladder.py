@@ -180,7 +180,7 @@ def estimate_is_simulate(seeds: range) -> Counter[str]:
     counts: Counter[str] = Counter()
     for seed in seeds:
         rng = Random(seed)
-        drawn, chip, dtype = layer(rng), small_chip(rng, is_roomy=True), rng.choice(("int8", "int8", "bf16"))
+        drawn, chip, dtype = layer(rng), small_chip(rng, is_roomy=True), rng.choice(("int8", "int8", "bf16", "fp8"))
         seen: dict[str, Any] = {}
         try:
             estimated = pipeline.estimate_trace(drawn, chip, dtype=dtype, watch=seen.__setitem__)

@@ -41,7 +41,7 @@ ZOO_CHIPS = ("edge-npu-16", "h100-sxm", "tiny-npu-4", "tpu-v4")
 READS_ALL = ("linear", "add", "sub", "mul", "attention", "lstm", "softmax", "layer_norm", "global_avg_pool", "mean",
 "gelu",
              "sigmoid", "tanh", "silu", "relu", "relu6", "clip", "requantize", "concat")  # fmt: skip
-BYTES = {"i8": 1, "bool": 1, "i16": 2, "i32": 4, "bf16": 2, "f16": 2}
+BYTES = {"i8": 1, "bool": 1, "i16": 2, "i32": 4, "bf16": 2, "f16": 2, "fp8": 1}
 Case = tuple[Graph, Program, Trace]
 
 
@@ -59,7 +59,7 @@ def random_cases() -> tuple[Case, ...]:
     found: list[Case] = []
     for seed in range(3000, 3150):
         rng = Random(seed)
-        made = case(network(rng), small_chip(rng), rng.choice(("int8", "int8", "bf16")))
+        made = case(network(rng), small_chip(rng), rng.choice(("int8", "int8", "bf16", "fp8")))
         found += [made] if made is not None else []
     assert len(found) >= 130
     return tuple(found)

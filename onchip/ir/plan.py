@@ -57,6 +57,11 @@ class Shape:
     ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden
 
     @property
+    def is_integer(self) -> bool:
+        """Whether values are int8; fp8 has one byte too."""
+        return self.dtype == "int8"
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the kernel's matrix part (0 for vector kernels)."""
         if self.kind != "matmul":
@@ -213,7 +218,7 @@ def check_nodes(plan: Plan) -> None:
         if plan.is_part or node.name in seen:
             continue
         given, made = addresses.get(node.inputs[0]), addresses.get(node.outputs[0])
-        if node.op not in RENAMINGS or given is None or given != made:
+        if node.op not in RENAMINGS or given != made:
             raise InternalError("OC9024", node.name, "is never computed")
 
 

@@ -66,6 +66,10 @@ class Heads:
     def size(self) -> int:
         return self.kernel.shape.element_bytes
 
+    @property
+    def is_integer(self) -> bool:
+        return self.kernel.shape.is_integer
+
     def at(self, name: str, level: int = 4, slots: int | None = None) -> Expr:
         """Return a buffer's address, alternating over the iterations of the first `level` loops."""
         b = self.kernel.buffer(name)
@@ -117,7 +121,7 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
         kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), m.tp, m.rows_cores,
         by_batch, by_query,
     )  # fmt: skip
-    if found.size == 1:
+    if found.is_integer:
         for name in node.inputs[:2]:
             if context.quantization(name).zero_point != (0,):
                 fact = f"zero point {context.quantization(name).zero_point[0]} of '{name}'"
@@ -128,7 +132,7 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
 
 
 def _tables(h: Heads) -> int | None:
-    if h.size != 1:
+    if not h.is_integer:
         return None
     scale = float(h.node.attribute("score_scale", 0.0625))  # type: ignore[arg-type]
     return h.context.constant(f"{h.kernel.name}.tables", TABLE_BYTES, lambda: as_bytes(softmax_table(scale)))  # type: ignore[arg-type]
@@ -241,7 +245,7 @@ def _product(
 def _matrix(h: Heads) -> Tree:
     left = h.rows().left[1]
     scores, mixed = Expr(h.kernel.buffer("scores").address), Expr(h.kernel.buffer("mixed").address)
-    ones = 1 if h.size == 1 else 0
+    ones = 1 if h.is_integer else 0
     tile: Tree = (
         sync(wait=((LOAD, MATRIX),)),
         *_product(
@@ -270,8 +274,8 @@ def _vector(h: Heads) -> Tree:
     scores = rows.packed(Expr(h.kernel.buffer("scores").address), ACC, 1)
     weights = rows.packed(h.at("weights", 0), h.type, h.size)
     words = Words(Expr(h.kernel.buffer("scratch").address), rows, code)
-    first = _ones(h, weights) if h.size == 1 else ()
-    if h.size == 1:
+    first = _ones(h, weights) if h.is_integer else ()
+    if h.is_integer:
         _scores_to_weights(h, code, words, scores, weights)
     else:
         code.lanes("mul", scores, scores, 1)
@@ -292,7 +296,7 @@ def _vector(h: Heads) -> Tree:
         *unmasks,
     )
     body = nest(h.loops, tile)
-    if h.size != 1:
+    if not h.is_integer:
         return body
     return (
         sync(wait=((LOAD, VECTOR),)), *first, *body, sync(signal=((VECTOR, LOAD),), releases=("tables",)),
@@ -325,7 +329,7 @@ def _mix(h: Heads, code: VectorCode, rows: Rows, words: Words) -> None:
     start = Expr(h.kernel.buffer("mixed").address)
     mixed = code.rows.packed(start, ACC, 1)
     output = code.rows.packed(h.at("output"), h.type, h.size)
-    if h.size != 1:
+    if not h.is_integer:
         code.lanes("copy", output, mixed, 0)
         return
     total = View(ACC, start + h.tq * h.dv)

@@ -55,6 +55,10 @@ class Steps:
     def type(self) -> int:
         return TYPES[self.context.plan.dtype]
 
+    @property
+    def is_integer(self) -> bool:
+        return self.kernel.shape.is_integer
+
     def left(self) -> Expr:
         return Expr(self.batch, (("b", -self.rows),)) if self.batch % self.rows else NOTHING
 
@@ -84,7 +88,7 @@ def _weights(s: Steps) -> NDArray[np.uint8]:
 
 def _parameters(s: Steps) -> NDArray[np.uint8]:
     """Bias, multiplier, left and right shift of both products, eight lines of 4H words; zero points are in the bias."""
-    if s.size != 1:
+    if not s.is_integer:
         return np.zeros(2 * 4 * s.gates, np.uint8)
     k = _constants(s)
     zeros = (s.context.quantization(_given(s, 0)).zero_point[0], k.hidden_zero_point)
@@ -104,7 +108,7 @@ def _constants(s: Steps) -> LstmConstants:
 
 
 def _load(s: Steps) -> Tree:
-    size, lane = s.size, 16 if s.size == 1 else 4
+    size, lane = s.size, 16 if s.is_integer else 4
     n_weights, n_parameters = (s.features + s.hidden) * s.gates * size, 2 * lane * s.gates
     weights = s.context.constant(f"{s.kernel.name}.weights", n_weights, lambda: _weights(s))
     parameters = s.context.constant(f"{s.kernel.name}.parameters", n_parameters, lambda: _parameters(s))
@@ -213,7 +217,7 @@ def _vector(s: Steps) -> Tree:
     cell = lanes("cell")
     start.lanes("and", cell, cell, 0)
     start.lanes("and", lanes.hidden(), lanes.hidden(), 0)
-    if s.size == 1:
+    if s.is_integer:
         k = _constants(s)
         start.lanes("add", lanes.hidden(), lanes.hidden(), k.hidden_zero_point)
         _integer_step(s, lanes, step, k)

@@ -66,7 +66,7 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
 def source_fill(kernel: Kernel, context: Context) -> int:
     """Return the byte that stands outside the source tensor: its zero point, or the lowest value for a maximum."""
     node = context.graph.node(kernel.nodes[0])
-    if kernel.shape.dtype != "int8":
+    if not kernel.shape.is_integer:
         return 0
     if node.op == "max_pool2d":
         return -128

@@ -41,7 +41,7 @@ def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: in
     rows = tb * tp * tq
     matmul = shape.kind == "matmul"
     channels = tc if matmul else tn
-    lane_bytes = PARAMETER_BYTES if es == 1 else BIAS_BYTES
+    lane_bytes = PARAMETER_BYTES if shape.is_integer else BIAS_BYTES
 
     def up(n_bytes: Any) -> Any:
         return -(-n_bytes // line) * line

@@ -108,7 +108,7 @@ def _lstm(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape, Mapp
         source=(batch, steps, 1, features),
         extra=extra,
     )
-    lane = 16 if size == 1 else 4  # bias, multiplier, left and right shift of a gate
+    lane = 16 if shape.is_integer else 4  # bias, multiplier, left and right shift of a gate
     least = 0
     for rows in sorted({batch, *(1 << i for i in range(12) if 1 << i < batch)}, reverse=True):
         pieces = [
