@@ -174,7 +174,7 @@ def test_arithmetic(builtin, dtype):
 
 
 @pytest.mark.parametrize("builtin", ["MAXIMUM", "MINIMUM"])
-@pytest.mark.parametrize("dtype", ["float32", "int8", "int16"])
+@pytest.mark.parametrize("dtype", ALL)
 def test_extremes(builtin, dtype):
     rng = np.random.default_rng(8)
     one(builtin, dtype, [(3, 4, 5), (3, 1, 5)], (3, 4, 5), options("MaximumMinimum"), rng=rng, same=True)
@@ -216,11 +216,11 @@ def test_mean(dtype, keeps):
 
 
 @pytest.mark.parametrize("builtin", ["REDUCE_MAX", "REDUCE_MIN"])
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dtype", ALL)
 def test_extreme_of_axes(builtin, dtype):
     rng = np.random.default_rng(12)
-    axes = np.array([1, 2], np.int32)
-    one(builtin, dtype, [(2, 7, 6, 9)], (2, 9), options("Reducer"), rng=rng, consts=(axes,), same=True)
+    axes, version = np.array([1, 2], np.int32), 3 if dtype == "int16" else 2
+    one(builtin, dtype, [(2, 7, 6, 9)], (2, 9), options("Reducer"), rng=rng, consts=(axes,), same=True, version=version)
 
 
 @pytest.mark.parametrize("dtype", ALL)
@@ -278,8 +278,9 @@ def test_prelu(dtype):
         compare(w.bytes(), [{"x": values(rng, dtype, 2, 3, 4, 9)}])
 
 
-def test_int8_norms():
+@pytest.mark.parametrize(("dtype", "shift"), [("int8", 0), ("uint8", 128)])
+def test_int8_norms(dtype, shift):
     """LOG_SOFTMAX and L2_NORMALIZATION have one output scale each."""
     rng = np.random.default_rng(17)
-    one("LOG_SOFTMAX", "int8", [(30, 12)], (30, 12), rng=rng, out=(16 / 256, 127))
-    one("L2_NORMALIZATION", "int8", [(30, 12)], (30, 12), options("L2Norm"), rng=rng, out=(1 / 128, 0))
+    one("LOG_SOFTMAX", dtype, [(30, 12)], (30, 12), rng=rng, out=(16 / 256, 127 + shift))
+    one("L2_NORMALIZATION", dtype, [(30, 12)], (30, 12), options("L2Norm"), rng=rng, out=(1 / 128, shift))

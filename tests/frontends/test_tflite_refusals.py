@@ -45,6 +45,8 @@ def unary(builtin, dtype="float32", *, custom="", shape=(1, 4), opts=None, signa
         (unary("CUSTOM", custom="edgetpu-custom-op"), "OC1360", "compiled for the Edge TPU"),
         (unary("CUSTOM", custom="TFLite_Detection"), "OC1352", "custom operator 'TFLite_Detection'"),
         (unary("SIN", "int32"), "OC1351", "SIN: of int32"),
+        (unary("EXP", "uint8", scale=0.1, zero=100), "OC1351", "EXP: of uint8"),
+        (unary("GELU", "int16", scale=0.1), "OC1351", "GELU: of int16"),
         (unary("RFFT2D"), "OC1350", "operator RFFT2D is not read"),
         (unary("STABLEHLO_ADD"), "OC1350", "operator STABLEHLO"),
         (unary(1234), "OC1350", "operator STABLEHLO 1234"),

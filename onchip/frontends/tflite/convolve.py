@@ -251,7 +251,7 @@ def _linear_by_activations(call: Call, x: str) -> str:
 
 def _batch_matmul(call: Call) -> list[Value]:
     dtype = call.only(*ACTIVATION_DTYPES)
-    if call.dtype(1) != dtype:
+    if call.dtype(1) != dtype or call.is_uint8:
         raise call.refuse(f"{call.info(0).kind} by {call.info(1).kind}", code="OC1362")
     a, b = call.tensor(0), call.tensor(1)
     if call.flag(0):

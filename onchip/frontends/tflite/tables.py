@@ -26,6 +26,7 @@ Table = Callable[[Call, Quantization, Quantization], Ints]
 VALUES: Ints = np.arange(-128, 128, dtype=np.int64)
 F = np.float32
 CURVES, POINTS = ("sigmoid", "tanh"), ("exp", "log", "rsqrt")  # those of int16, too
+NO_UINT8 = ("exp", "log", "rsqrt", "abs")  # LiteRT has no kernel
 
 
 def away(x: ArrayLike) -> NDArray[np.float32]:
@@ -190,6 +191,8 @@ def _unary(op: str, table: Table | None, **attributes: AttributeValue) -> Callab
 
     def rule(call: Call) -> list[Value]:
         dtype = call.only(*_dtypes(op, table))
+        if call.is_uint8 and dtype == "i8" and op in NO_UINT8:
+            raise call.refuse("of uint8")
         if dtype == "i16":
             return [_curve(call, op) if op in CURVES else _by_points(call, _point_function(call))]
         if dtype == "f32" or table is None:
