@@ -22,6 +22,7 @@ from onchip.simulator.products import MARGIN
 
 RQ, VOP, RED, LUT = 5, 6, 7, 8
 MAC = 11
+PART = 256  # lanes that go through the stage at once: all its arrays stay in the first-level cache
 Words = NDArray[np.int32]
 
 
@@ -56,8 +57,8 @@ class Stage(NamedTuple):
 
 
 def make_stage(longest_row: int) -> Stage:
-    """Return room for rows of so many lanes, at least 1,024."""
-    n = max(1024, longest_row)
+    """Return room for rows of so many lanes, at least PART."""
+    n = max(PART, longest_row)
     x, y, z, bias, multiplier = (np.zeros(n, np.int32) for _ in range(5))
     return Stage(x, y, z, bias, multiplier, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(256, np.int32))
 
@@ -315,7 +316,7 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
             c2 = 1
         else:
             c1 = 1
-    part = min(line, n * max(1, len(stage.x) // n))
+    part = min(line, n * max(1, PART // n))
     if op == RQ:
         take_parameters(sub, ints, b, n, part, memory, stage)
     elif op == LUT:

@@ -37,7 +37,7 @@ from onchip.simulator.operands import Code
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
 from onchip.simulator.vectors import make_memory, make_stage
 
-LOCAL, WORDS, FAR = 20480, 4096, 4096
+LOCAL, WORDS, FAR = 20480, 4096, 16384
 Streams = list[list[Instruction]]
 Bytes = NDArray[np.uint8]
 SIZES = (1, 2, 4, 1)
@@ -250,16 +250,25 @@ def changed(rng: Random, pairs: list[Instruction]) -> list[Instruction]:
 
 def matrix_kernel(rng: Random) -> tuple[Streams, list[int]]:
     """Return products in turns with loads and lane operations that write where they read, and the first counts."""
-    loads = [transfer(rng, LD) for _ in range(rng.randint(0, 2))]
+    loads = [moving(transfer(rng, LD)) for _ in range(rng.randint(0, 2))]
     lanes = [vector_instruction(rng) for _ in range(rng.randint(0, 2))]
+    if rng.random() < 0.5:  # what the products read, changed a little
+        at = Affine(rng.randint(0, 600))
+        lanes.append(VOP(n=300, a=at, d=at, immediate=1, has_immediate=1))
     load: list[Instruction] = [NOP(wait=1 << 2 | 1 << 4), *loads, NOP(signal=1 << 0)]
     matrix: list[Instruction] = [NOP(wait=1 << 0), NOP(wait=1 << 5), *products(rng), NOP(signal=1 << 2 | 1 << 3)]
     vector: list[Instruction] = [NOP(wait=1 << 3), *lanes, NOP(signal=1 << 4 | 1 << 5)]
-    count = rng.randint(1, 2)
+    count = rng.randint(1, 3)
     streams: Streams = [[LOOP(count=count, body=len(body)), *body] for body in (load, matrix, vector)]
     matrix_code = streams[MATRIX]
     streams[MATRIX] = [matrix_code[0], *[deeper(x) for x in matrix_code[1:]]]
     return [*streams, []], [0, 0, 1, 0, 1, 1, 0, 0]
+
+
+def moving(x: Instruction) -> Instruction:
+    """Return a load that brings other bytes in each turn of the outermost loop."""
+    assert isinstance(x, LD)
+    return replace(x, far=Affine(x.far.base, (37, 0, 0, 0)))
 
 
 def deeper(x: Instruction) -> Instruction:

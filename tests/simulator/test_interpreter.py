@@ -60,9 +60,9 @@ def test_gathered_rows() -> None:
         table = start.far[3000:3040].view(np.int32)
         table[:] = [rng.randint(0, 20) for _ in range(10)]
         x = LD(
-            sub=1, box2=rng.randint(1, 6), box3=rng.choice((5, 16)), limit2=rng.randint(1, 8), limit3=rng.choice((5, 16)),
-            far2=16, near2=16, far=Affine(rng.randint(0, 99)), near=Affine(rng.randint(0, 99)), c2=Affine(rng.randint(-1, 2)),
-            index=Affine(3000), fill=7,
+            sub=1, box2=rng.randint(1, 6), box3=rng.choice((5, 16)), limit2=rng.randint(1, 8),
+            limit3=rng.choice((5, 16)), far2=16, near2=16, far=Affine(rng.randint(0, 99)),
+            near=Affine(rng.randint(0, 99)), c2=Affine(rng.randint(-1, 2)), index=Affine(3000), fill=7,
         )  # fmt: skip
         check([[x], [], [], []], [0] * 8, start)
 
@@ -137,7 +137,7 @@ def test_both_forms_of_products(in_bytes: bool) -> None:
     [
         LD(box2=8, box3=1000, limit2=8, limit3=1000, near2=3000, far2=100),
         LD(box2=8, box3=100, limit2=8, limit3=100, near2=100, far2=100, far=Affine(-50)),
-        ST(box2=8, box3=100, limit2=8, limit3=100, near2=100, far2=1000),
+        ST(box2=8, box3=100, limit2=8, limit3=100, near2=100, far2=3000),
         WLD(k=16, n=16, pitch=3000),
         MM(rows2=8, k=16, n=16, run_length=16, source2=3000),
         MM(rows2=8, k=16, n=16, run_length=16, sum2=1000),
