@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 demo: .venv/.torch
 	$(BIN)/onchip demo
 
+# two workers, as many as the smallest machine has cores
 test: .venv/.dev
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(ARGS)
 
 check: .venv/.dev
 	$(BIN)/ruff check .
