@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onchip.errors import NotSupported
 from tests.frontends.tflite_models import ACTIVATIONS, Writer, compare, f32, options
 
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
@@ -278,9 +279,11 @@ def test_prelu(dtype):
         compare(w.bytes(), [{"x": values(rng, dtype, 2, 3, 4, 9)}])
 
 
-@pytest.mark.parametrize(("dtype", "shift"), [("int8", 0), ("uint8", 128)])
-def test_int8_norms(dtype, shift):
+def test_norms():
     """LOG_SOFTMAX and L2_NORMALIZATION have one output scale each."""
     rng = np.random.default_rng(17)
-    one("LOG_SOFTMAX", dtype, [(30, 12)], (30, 12), rng=rng, out=(16 / 256, 127 + shift))
-    one("L2_NORMALIZATION", dtype, [(30, 12)], (30, 12), options("L2Norm"), rng=rng, out=(1 / 128, shift))
+    one("LOG_SOFTMAX", "int8", [(300, 12)], (300, 12), rng=rng, out=(16 / 256, 127))
+    one("LOG_SOFTMAX", "uint8", [(300, 12)], (300, 12), rng=rng, out=(16 / 256, 255))
+    one("L2_NORMALIZATION", "int8", [(300, 12)], (300, 12), options("L2Norm"), rng=rng, out=(1 / 128, 0))
+    with pytest.raises(NotSupported, match="L2_NORMALIZATION: with an activation, or of uint8"):
+        one("L2_NORMALIZATION", "uint8", [(3, 12)], (3, 12), options("L2Norm"), rng=rng, out=(1 / 128, 128))

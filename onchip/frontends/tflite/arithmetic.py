@@ -218,8 +218,8 @@ def _dequantize(call: Call) -> list[Value]:
 
 def _l2_normalize(call: Call) -> list[Value]:
     dtype = call.only("f32", "i8")
-    if call.activation(0) != "none":
-        raise call.refuse("with an activation")
+    if call.activation(0) != "none" or (call.is_uint8 and dtype == "i8"):
+        raise call.refuse("with an activation, or of uint8")
     return [call.write("lp_normalize", (call.tensor(0),), _exact(dtype), axis=-1, p=2, eps=1e-6)]
 
 
