@@ -19,12 +19,12 @@ from onchip.isa import LD, LOAD, MATRIX, MM, ST, STORE, VECTOR, WLD
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.isa.memory import ACC, I8
 from onchip.lowering.code import NOTHING, Rows, VectorCode, View
-from onchip.lowering.context import TYPES, Context, Lowered, as_bytes
+from onchip.lowering.context import TYPES, Context, Lowered, as_bytes, attributes
 from onchip.lowering.rowwise import Words, float_softmax_tile, softmax_tile
 from onchip.lowering.tree import Expr, Loop, Op, Tree, nest, op, sync
 from onchip.numerics import quantize_multiplier, softmax_table
 from onchip.ops.attention import score_factor
-from onchip.ops.types import Attributes
+from onchip.ops.requantizing import rounding_of
 
 TABLE_BYTES = 1024
 
@@ -134,8 +134,8 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
 def _tables(h: Heads) -> int | None:
     if not h.is_integer:
         return None
-    scale = float(h.node.attribute("score_scale", 0.0625))  # type: ignore[arg-type]
-    return h.context.constant(f"{h.kernel.name}.tables", TABLE_BYTES, lambda: as_bytes(softmax_table(scale)))  # type: ignore[arg-type]
+    scale = attributes(h.node).number("score_scale")
+    return h.context.constant(f"{h.kernel.name}.tables", TABLE_BYTES, lambda: as_bytes(softmax_table(scale)))
 
 
 def _box(
@@ -314,11 +314,13 @@ def _ones(h: Heads, weights: View) -> tuple[Op | Loop, ...]:
 
 def _scores_to_weights(h: Heads, code: VectorCode, words: Words, scores: View, weights: View) -> None:
     pq, pk = h.context.quantization(h.node.inputs[0]), h.context.quantization(h.node.inputs[1])
-    factor = float(score_factor(Attributes({"scale": 0.0, **dict(h.node.attributes)}), h.d))
-    scale, zero = (h.node.attribute(k, v) for k, v in (("score_scale", 0.0625), ("score_zero_point", 0)))
-    multiplier, shift = quantize_multiplier(pq.scale[0] * pk.scale[0] * factor / float(scale))  # type: ignore[arg-type]
-    rounding = str(h.node.attribute("rounding", "single"))
-    code.requantize(scores, scores, multiplier=multiplier, shift=shift, zero_out=int(zero), rounding=rounding)  # type: ignore[arg-type]
+    given = attributes(h.node)
+    factor, scale = score_factor(given, h.d), given.number("score_scale")
+    multiplier, shift = quantize_multiplier(pq.scale[0] * pk.scale[0] * factor / scale)
+    code.requantize(
+        scores, scores, multiplier=multiplier, shift=shift, zero_out=given.integer("score_zero_point"),
+        rounding=rounding_of(given),
+    )  # fmt: skip
     tile = h.tq * h.keys
     keep = h.rows().packed(h.at("mask"), I8, 1) if h.masked else None
     tiles = (scores.moved(tile), scores.moved(2 * tile))

@@ -7,13 +7,12 @@ them). A view is where an operand lies: its element type, its address, a stride 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from onchip.isa import LUT, RED, RQ, VOP
 from onchip.isa.memory import ACC
 from onchip.isa.vector import FLOAT_VOPS, PER_LANE, REDUCTIONS, ROUNDING, VOPS
-from onchip.lowering.tree import Expr, Op, op
+from onchip.lowering.tree import Expr, Loop, Op, op
 
 NOTHING = Expr()
 
@@ -60,7 +59,7 @@ class VectorCode:
     """Collects the instructions of a tile; `rows` is what they run over unless a call says otherwise."""
 
     rows: Rows
-    ops: list[Op] = field(default_factory=list[Op])
+    ops: list[Op | Loop] = field(default_factory=list[Op | Loop])
 
     def _operands(self, d: View, a: View) -> dict[str, int | Expr]:
         return {
@@ -103,8 +102,3 @@ def per_row(start: Expr, rows: Rows) -> tuple[View, View]:
     """Return two views of one accumulator word a row: as lanes of one row, and as a value for all lanes of its row."""
     _, p, q = rows.counts
     return View(ACC, start), View(ACC, start, (p * q, q, 1), step=0)
-
-
-def with_sync(ops: Sequence[Op], first: Op, last: Op) -> tuple[Op, ...]:
-    """Put a waiting and a signalling instruction around a tile's code."""
-    return (first, *ops, last)

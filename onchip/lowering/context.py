@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.errors import NotSupported
-from onchip.ir.graph import Graph, Node, Quantization
+from onchip.ir.graph import Graph, Node, Quantization, attributes_of
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import Region
 from onchip.isa.memory import BF16, F8, F16, F32, I8
 from onchip.lowering.tree import Tree
+from onchip.ops.registry import look_up_op
+from onchip.ops.types import Attributes
 
 FAR_ALIGNMENT = 64
 TYPES = {"int8": I8, "bf16": BF16, "fp16": F16, "fp32": F32, "tf32": F32, "fp8": F8}
@@ -90,3 +92,8 @@ class Context:
 def as_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Return an array's bytes in order."""
     return np.ascontiguousarray(array).view(np.uint8).reshape(-1)
+
+
+def attributes(node: Node) -> Attributes:
+    """Return a node's attributes over its op's defaults."""
+    return attributes_of(node, look_up_op(node.op, node.name))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from onchip.lowering import rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
-from onchip.lowering.tree import Expr, Op
+from onchip.lowering.tree import Expr, Loop, Op
 
 
 def _float_unary(name: str) -> Callable[[Step], None]:
@@ -34,7 +34,7 @@ def _float_conv(step: Step) -> None:
     total, source = step.scratch(0), step.tile.source
     assert source is not None
 
-    def body(offset: Expr) -> Op:
+    def body(offset: Expr) -> Op | Loop:
         single = VectorCode(step.tile.rows)
         single.lanes("mac", total, source.moved(offset), View(step.tile.type, step.tile.parameters))
         return single.ops[0]
@@ -50,7 +50,7 @@ def _float_window(name: str) -> Callable[[Step], None]:
             return
         source = step.a
 
-        def body(offset: Expr) -> Op:
+        def body(offset: Expr) -> Op | Loop:
             single = VectorCode(step.tile.rows)
             single.lanes(name, step.d, step.d, source.moved(offset))
             return single.ops[0]

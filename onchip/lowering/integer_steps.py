@@ -14,7 +14,7 @@ from onchip.ir.graph import Quantization
 from onchip.lowering import rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
-from onchip.lowering.tree import Expr, Op
+from onchip.lowering.tree import Expr, Loop, Op
 from onchip.numerics import quantize_multiplier
 from onchip.ops.elementwise import ADD_LEFT_SHIFT, add_multipliers
 from onchip.ops.requantizing import output_limits
@@ -39,7 +39,7 @@ def _conv(step: Step) -> None:
         lanes = step.tile.rows.lanes
         width = step.kernel.shape.window[1]
 
-        def body(offset: Expr) -> Op:
+        def body(offset: Expr) -> Op | Loop:
             weights = View(step.tile.type, taps + Expr(0, (("r", width * lanes), ("s", lanes))))
             single = VectorCode(step.tile.rows)
             single.lanes("mac", total, source.moved(offset), weights)
@@ -130,7 +130,7 @@ def _max_pool(step: Step) -> None:
     step.code.lanes("and", step.d, step.d, 0)
     step.code.lanes("min", step.d, step.d, lowest)
 
-    def body(offset: Expr) -> Op:
+    def body(offset: Expr) -> Op | Loop:
         single = VectorCode(step.tile.rows)
         assert source is not None
         single.lanes("max", step.d, step.d, source.moved(offset))
@@ -146,7 +146,7 @@ def _window_sum(step: Step) -> View:
     shape = step.kernel.shape
     step.code.lanes("and", total, total, 0)
 
-    def body(offset: Expr) -> Op:
+    def body(offset: Expr) -> Op | Loop:
         single = VectorCode(step.tile.rows)
         single.lanes("add", total, total, source.moved(offset))
         return single.ops[0]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onchip.isa.memory import I32
 from onchip.lowering.code import Rows, VectorCode, View, per_row
-from onchip.lowering.context import Context, as_bytes
+from onchip.lowering.context import Context, as_bytes, attributes
 from onchip.lowering.tree import Expr
 from onchip.numerics import softmax_table
 from onchip.ops.rowwise import (
@@ -203,7 +203,7 @@ def constants_of(node: Node, context: Context) -> LayerNormConstants:
     names = (*node.inputs[1:], "", "")
     gamma = context.array(names[0]) if context.with_data and names[0] else np.ones(n, np.float32)
     beta = context.array(names[1]) if context.with_data and names[1] else np.zeros(n, np.float32)
-    eps = float(node.attribute("eps", 1e-5))  # type: ignore[arg-type]
+    eps = attributes(node).number("eps")
     return layer_norm_constants(gamma, beta, eps, px.scale[0], py.scale[0], py.zero_point[0])
 
 

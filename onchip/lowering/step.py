@@ -91,7 +91,7 @@ class Step:
             low=low, high=high, zero_in=zero_in,
         )  # fmt: skip
 
-    def window(self, body: Callable[[Expr], Op]) -> None:
+    def window(self, body: Callable[[Expr], Op | Loop]) -> None:
         """Run one instruction for each tap of the kernel's window; `body` gets the tap's offset in the source tile."""
         shape, source = self.kernel.shape, self.tile.source
         assert source is not None
@@ -100,7 +100,7 @@ class Step:
         height = source.strides[1] // shape.stride[0]
         offset = Expr(0, (("r", shape.dilation[0] * height), ("s", shape.dilation[1] * line)))
         inner = Loop("s", shape.window[1], (body(offset),))
-        self.code.ops.append(Loop("r", shape.window[0], (inner,)))  # type: ignore[arg-type]
+        self.code.ops.append(Loop("r", shape.window[0], (inner,)))
 
 
 def fused_max_pool(step: Step) -> None:

@@ -16,12 +16,12 @@ from onchip.lowering.context import Context
 from onchip.lowering.float_steps import FLOAT
 from onchip.lowering.integer_steps import INTEGER
 from onchip.lowering.step import Step, Tile
-from onchip.lowering.tree import Op
+from onchip.lowering.tree import Loop, Op
 
 POOLS = ("max_pool2d",)
 
 
-def tile_code(kernel: Kernel, context: Context, tile: Tile) -> list[Op]:
+def tile_code(kernel: Kernel, context: Context, tile: Tile) -> list[Op | Loop]:
     """Return the instructions of all the kernel's nodes on one tile."""
     table = INTEGER if tile.type == I8 else FLOAT
     nodes = context.nodes(kernel)

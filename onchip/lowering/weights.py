@@ -69,13 +69,13 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     lanes: list[tuple[str, int, int, int, Callable[[], NDArray[np.uint8]]]] = []
     if anchor.op in ("conv2d", "linear"):
         width = 12 if integer else 4
-        lanes.append(("scale", width, 1, n * width, lambda: _lane_parameters(kernel, anchor, context)))  # type: ignore[arg-type]
+        lanes.append(("scale", width, 1, n * width, lambda: _lane_parameters(kernel, anchor, context)))
     if anchor.op == "conv2d" and shape.kind == "vector" and integer:
-        lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))  # type: ignore[arg-type]
-    lanes += rowwise.lane_constants(nodes, context) if integer else []  # type: ignore[arg-type]
+        lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))
+    lanes += rowwise.lane_constants(nodes, context) if integer else []
     per_lane, rows = [], []
     for name, width, count, n_bytes, build in lanes:
-        per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))  # type: ignore[arg-type]
+        per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))
         rows.append(count)
     tables = [
         (node.name, _table(node, context)) for node in nodes if integer and node.op in TABLE_OPS | rowwise.TABLE_OPS

@@ -14,7 +14,7 @@ from math import prod
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
-from onchip.planner.dimensions import dims
+from onchip.planner.dimensions import attributes, dims
 
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
@@ -147,5 +147,5 @@ def _pools_whole_windows(graph: Graph, node: Node, group: Group) -> bool:
     _, p, q, _ = dims(graph, group.output)
     assert isinstance(kernel, tuple)
     whole = p % int(kernel[0]) == 0 and q % int(kernel[1]) == 0
-    plain = group.nodes[0].op == "conv2d" and not any(node.attribute("padding", (0, 0, 0, 0)))  # type: ignore[arg-type]
-    return kernel == stride and whole and plain and int(group.nodes[0].attribute("groups", 1)) == 1  # type: ignore[arg-type]
+    plain = group.nodes[0].op == "conv2d" and not any(attributes(node).integers("padding"))
+    return kernel == stride and whole and plain and attributes(group.nodes[0]).integer("groups") == 1

@@ -13,7 +13,7 @@ from onchip.errors import DoesNotFit
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Buffer, Mapping, Shape, ceil_div
 from onchip.planner.buffers import bank_bytes
-from onchip.planner.dimensions import ELEMENT_BYTES, dims
+from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 
 OPS = ("attention", "lstm")
 LINE = 64
@@ -41,10 +41,11 @@ def plan_sequence(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Sha
 
 def _attention(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape, Mapping, tuple[Buffer, ...]]:
     q, k, v = (dims(graph, name) for name in node.inputs[:3])
-    heads = int(node.attribute("heads", 1))  # type: ignore[arg-type]
-    kv_heads = int(node.attribute("kv_heads", 0)) or heads  # type: ignore[arg-type]
+    given = attributes(node)
+    heads = given.integer("heads")
+    kv_heads = given.integer("kv_heads") or heads
     d, dv = q[2] // heads, v[2] // kv_heads
-    masked = (len(node.inputs) > 3 and bool(node.inputs[3])) or bool(node.attribute("causal", False))
+    masked = (len(node.inputs) > 3 and bool(node.inputs[3])) or given.flag("causal")
     extra = (q[0], heads, kv_heads, q[1], k[1], d, dv, int(masked))
     size = ELEMENT_BYTES[dtype]
     shape = Shape(
@@ -97,7 +98,7 @@ def _attention_pieces(tq: int, extra: tuple[int, ...], size: int, slots: int) ->
 
 def _lstm(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape, Mapping, tuple[Buffer, ...]]:
     batch, steps, features = dims(graph, node.inputs[0])
-    hidden, size = int(node.attribute("hidden", 1)), ELEMENT_BYTES[dtype]  # type: ignore[arg-type]
+    hidden, size = attributes(node).integer("hidden"), ELEMENT_BYTES[dtype]
     gates = 4 * hidden
     extra = (batch, steps, features, hidden)
     shape = Shape(

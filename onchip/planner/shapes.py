@@ -15,7 +15,7 @@ from onchip.ir.plan import Shape
 from onchip.ops.cost import VectorCost, vector_cost
 from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes
-from onchip.planner.dimensions import ELEMENT_BYTES, dims
+from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 from onchip.planner.moves import concat_shape, slice_shape, transpose_shape
 
 WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
@@ -82,7 +82,7 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
     dilation = _integers(anchor, "dilation", (1, 1))
     pool = (1, 1)
     if anchor.op == "conv2d":
-        groups = int(anchor.attribute("groups", 1))  # type: ignore[arg-type]
+        groups = attributes(anchor).integer("groups")
         window = dims(graph, anchor.inputs[1])[1:3]
         if groups not in (1, c) or (groups == c and n != c and c > 1):
             fact = f"{groups} groups of {c} channels"
