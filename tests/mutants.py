@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 COMPILED = ("onchip/isa/timing.py", "onchip/simulator/engine.py")  # compiled, or called from what is
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
+MAPPINGS = "tests/lowering/test_any_mapping.py"
 STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
 
 
@@ -77,16 +78,14 @@ MUTANTS = (
         "if extent >= 0:",
         f"{LAWS}::test_products_of_trace_graph_and_program_agree",
     ),
-    Mutant(
-        "onchip/lowering/grid.py", "if is_single:", "if False:", f"{LADDER}::test_kernels_that_fit_with_one_slot_only"
-    ),
+    Mutant("onchip/lowering/grid.py", "if is_single:", "if False:", MAPPINGS),
     Mutant(
         "onchip/lowering/tree.py",
         "count = min(count, position - released[name][before])",
         "count = min(count, position - released[name][before] + 1)",
         VALUES,
     ),
-    Mutant("onchip/lowering/tree.py", "base, slot = base + slot, -slot", "slot = -slot", VALUES),
+    Mutant("onchip/lowering/tree.py", "base, slot = base + slot, -slot", "slot = -slot", MAPPINGS),
     Mutant("onchip/lowering/steps.py", "found = [(sides[0], first)]", "found = [(first, sides[0])]", VALUES),
     Mutant(
         "onchip/lowering/integer_steps.py",

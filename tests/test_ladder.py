@@ -153,27 +153,6 @@ def test_random_networks_shrinking(drawn: Graph, chip: Chip) -> None:
     assert kernel_cycles(pipeline.estimate_cycles(case.program)) == kernel_cycles(pipeline.simulate(case.program))
 
 
-def test_kernels_that_fit_with_one_slot_only() -> None:
-    """Where two slots do not fit there is one: no deadlock, the same values in any order of the streams."""
-    n = 0
-    for seed in range(5000, 5200):
-        rng = Random(seed)
-        drawn, chip = network(rng, most=2), small_chip(rng)
-        try:
-            local = chip.local.size_bytes // rng.choice((2, 4, 8))
-            case = compiled(drawn, chip.replace({"local.size": f"{local}B", "local.banks": 1}), seed)
-        except (DoesNotFit, NotSupported):
-            continue
-        seen: dict[str, Any] = {}
-        pipeline.compile(drawn, case.program.chip, samples=[case.inputs], watch=seen.__setitem__)
-        if all(k.mapping.slots == 2 for k in seen["plan"].kernels):
-            continue
-        check_values(case, rng)
-        check_cycles(case.program, Counter())
-        n += 1
-    assert n >= 8
-
-
 # --- estimate == simulate ---------------------------------------------------------------------------------------------
 def estimate_is_simulate(seeds: range) -> Counter[str]:
     """Compare the cycles of random layers, kernel by kernel; count the layers by what bounds their longest kernel."""

@@ -1,8 +1,9 @@
 """The plan: fused groups of nodes, the tiles that each is computed in, and where every tensor and buffer lies.
 
 In: the planner's choices. Out: a frozen noun that the lowering turns into instructions without deciding anything.
-The constructor refuses tiles that leave an output out or compute it twice, nodes that are computed twice or never, buffers
-that do not fit their memory, and buffers or tensors that overlap while both are needed. Sizes are elements in `Shape` and `Mapping`, bytes in `Buffer`, words (32 bit) in the accumulator.
+The constructor refuses tiles that leave an output out or compute it twice, nodes that are computed twice or never,
+buffers that do not fit their memory, and buffers or tensors that overlap while both are needed. Sizes are elements in
+`Shape` and `Mapping`, bytes in `Buffer`, words (32 bit) in the accumulator.
 
 A kernel's output is a grid [B, P, Q, N] (batch, rows, columns, channels); a matrix product is the grid [1, M, 1, N].
 A tile is tb x tp x tq x tn of it; tc input channels are summed at a time. Cores stand in a grid of `rows_cores` x
@@ -14,9 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onchip.chip import Chip
 from onchip.errors import DoesNotFit, InternalError
 from onchip.ir.graph import Graph
+from onchip.isa.machine import columns, depth, machine_of
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -176,6 +181,7 @@ class Plan:
     def __post_init__(self) -> None:
         for kernel in self.kernels:
             check_buffers(kernel.name, kernel.buffers, self.chip)
+            check_folds(kernel, machine_of(self.chip, self.dtype))
         check_nodes(self)
         check_lives(self)
         ends = max((p.address + p.size for p in self.places), default=0)
@@ -203,6 +209,18 @@ class Plan:
 
 
 RENAMINGS = ("reshape", "identity")
+
+
+def check_folds(kernel: Kernel, machine: NDArray[np.int64]) -> None:
+    """Refuse tiles that the array's columns or rows do not divide: the next tile would compute or add some twice."""
+    shape, m = kernel.shape, kernel.mapping
+    if shape.kind != "matmul":
+        return
+    wide, deep = columns(machine) or 1, depth(machine) or 1
+    if m.tn % wide and m.tn != shape.grid[3]:
+        raise InternalError("OC9027", kernel.name, f"tiles of {m.tn} channels cut blocks of {wide} columns")
+    if m.tc % deep and m.tc != shape.source[3] and shape.window == (1, 1):
+        raise InternalError("OC9027", kernel.name, f"depth tiles of {m.tc} cut folds of {deep} rows")
 
 
 def check_nodes(plan: Plan) -> None:

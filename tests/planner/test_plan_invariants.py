@@ -135,3 +135,15 @@ def test_tiles_that_leave_outputs_out(good: Plan, number: int, changes: dict[str
     mapping: Mapping = replace(good.kernels[number].mapping, **changes)
     with pytest.raises(InternalError, match=code):
         with_kernel(good, number, mapping=mapping)
+
+
+def test_tiles_that_cut_a_block_of_the_array(good: Plan) -> None:
+    """With 3 of 4 columns in a tile the last block of one tile would compute the first channel of the next one."""
+    mapping: Mapping = replace(good.kernels[0].mapping, tn=3)
+    with pytest.raises(InternalError, match="conv1: OC9027 tiles of 3 channels cut blocks of 4 columns"):
+        with_kernel(good, 0, mapping=mapping)
+    b = GraphBuilder("fc")
+    b.output(str(b.node("linear", (b.input("x", (2, 16)), b.constant("w", (4, 16))), "fc")))
+    made = plan(pipeline.compile_graph(b.finish(), good.chip), good.chip, "int8")
+    with pytest.raises(InternalError, match="fc: OC9027 depth tiles of 6 cut folds of 4 rows"):
+        with_kernel(made, 0, mapping=replace(made.kernels[0].mapping, tc=6))

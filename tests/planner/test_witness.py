@@ -12,40 +12,22 @@ from onchip import pipeline
 from onchip.chip import Chip
 from onchip.errors import DoesNotFit, NotSupported
 from onchip.ir.graph import Graph
-from onchip.ir.plan import Kernel, Mapping, Plan, Shape
+from onchip.ir.plan import Kernel, Mapping, Plan
 from onchip.ir.program import Model
-from onchip.isa.machine import machine_of
 from onchip.lowering.lower import lower
-from onchip.planner.buffers import local_bytes, place_buffers, sizes
 from onchip.planner.plan import plan
-from onchip.planner.tile import candidates, ranked, tile
+from onchip.planner.tile import ranked, tile
 from onchip.simulator.clock import estimate_cycles
+from tests.mappings import legal_mappings, remapped
 from tests.networks import network, small_chip
 
 MODEL = Model("witness", "", 0, 0)
 Gaps = NDArray[np.float64]
 
 
-def legal_mappings(shape: Shape, chip: Chip) -> list[Mapping]:
-    """Return all candidates that fit, with two slots and with one."""
-    table = candidates(shape, chip, machine_of(chip, shape.dtype))
-    axis = "b" if shape.grid[0] > 1 else "p"
-    found: list[Mapping] = []
-    for slots in (2, 1):
-        for row in zip(*(getattr(table, name).tolist() for name in table.__slots__), strict=True):
-            tb, tp, tq, tn, tc, outer, rows_cores, channel_cores = row
-            size = sizes(shape, tb, tp, tq, tn, tc)
-            if local_bytes(shape, size, slots, chip) > chip.local.size_bytes:
-                continue
-            if size.sums + size.scratch <= chip.local.accumulator_bytes // 4:
-                found.append(Mapping(tb, tp, tq, tn, tc, bool(outer), rows_cores, channel_cores, axis, slots))
-    return found
-
-
 def exact(planned: Plan, kernel: Kernel, mapping: Mapping) -> int:
     """Return the cycles of a kernel with another mapping."""
-    buffers = place_buffers(kernel.shape, mapping, planned.chip)
-    changed = replace(kernel, mapping=mapping, buffers=buffers)
+    changed = remapped(kernel, mapping, planned.chip)
     one = Plan(planned.graph, planned.chip, planned.dtype, (changed,), planned.places, is_part=True)
     return estimate_cycles(lower(one, MODEL, with_data=False)).cycles
 
