@@ -59,20 +59,6 @@ def leading_zeros(x):
 
 
 @inner
-def scale(acc, multiplier, shift, mode, real):
-    """Multiply by multiplier * 2**(shift - 31): mode 0 rounds once, 1 twice, 2 in float32 by `real`."""
-    if mode == 0:
-        s = 31 - shift
-        if s <= 0:
-            return (acc * multiplier) << -s
-        return (acc * multiplier + (np.int64(1) << (s - 1))) >> s
-    if mode == 1:
-        left, right = max(shift, 0), max(-shift, 0)
-        return rounding_shift(high_multiply(acc << left, multiplier), right)
-    return np.int64(np.rint(np.float32(acc) * real))
-
-
-@inner
 def lane(sub, x, y):
     """One lane of a VOP; see isa/vector.py."""
     if sub == 0:
