@@ -287,3 +287,50 @@ def test_norms():
     one("L2_NORMALIZATION", "int8", [(300, 12)], (300, 12), options("L2Norm"), rng=rng, out=(1 / 128, 0))
     with pytest.raises(NotSupported, match="L2_NORMALIZATION: with an activation, or of uint8"):
         one("L2_NORMALIZATION", "uint8", [(3, 12)], (3, 12), options("L2Norm"), rng=rng, out=(1 / 128, 128))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_halves_of_fully_connected_go_away_from_zero(dtype):
+    x = np.arange(-100, 101).reshape(-1, 1).astype(dtype)
+    w = Writer()
+    i, k = w.tensor("x", x.shape, dtype, scale=0.25), w.constant("w", np.ones((1, 1), np.int8), scale=0.5)
+    y = w.tensor("y", (201, 1), dtype, scale=1.0)
+    w.op("FULLY_CONNECTED", [i, k, -1], [y], options("FullyConnected"), version=4)
+    w.io([i], [y])
+    compare(w.bytes(), [{"x": x}])
+
+
+def test_the_multiplier_of_mul_is_made_in_float32():
+    rng = np.random.default_rng(18)
+    for _ in range(3):
+        scale = f32(rng.uniform(0.2, 0.4))
+        shapes = [(2000, 64), (2000, 64)]
+        one("MUL", "int16", shapes, shapes[0], options("Mul"), rng=rng, version=4, out=(scale / 256, 0))
+
+
+def test_the_limit_of_relu6_is_made_in_float32():
+    """A scale for which 6 / scale is a half in float32, and less in float64."""
+    scales = [f32(6 / (k + 0.5)) for k in range(20, 250)]
+    scale = next(
+        s for s in scales if np.floor(np.float32(6) / np.float32(s) + np.float32(0.5)) != np.floor(6 / s + 0.5)
+    )
+    rng = np.random.default_rng(19)
+    graph = one(
+        "ADD", "int8", [(40, 40)] * 2, (40, 40), options("Add", fusedActivationFunction=3), rng=rng, out=(scale, -128)
+    )
+    assert [n.op for n in graph.nodes[2:]] == ["add", "clip", "dequantize"]
+
+
+@pytest.mark.parametrize("zero", [-128, 0])
+def test_a_pad_before_a_maximum(zero):
+    """Zeros are the lowest values only where the zero point is the lowest integer."""
+    w, rng = Writer(), np.random.default_rng(20)
+    x = w.tensor("x", (1, 5, 5, 2), "int8", scale=0.1, zero=zero)
+    padded, y = (w.tensor(n, s, "int8", scale=0.1, zero=zero) for n, s in (("p", (1, 7, 7, 2)), ("y", (1, 3, 3, 2))))
+    w.op("PAD", [x, w.constant("pads", np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))], [padded])
+    fields = {"padding": 1, "strideH": 2, "strideW": 2, "filterHeight": 3, "filterWidth": 3}
+    w.op("MAX_POOL_2D", [padded], [y], options("Pool2D", **fields), version=2)
+    w.io([x], [y])
+    numbers = rng.integers(-128, -100, (1, 5, 5, 2)).astype(np.int8)
+    graph = compare(w.bytes(), [{"x": numbers}], absent=("p",) if zero == -128 else ())
+    assert ("pad" in {n.op for n in graph.nodes}) == (zero == 0)

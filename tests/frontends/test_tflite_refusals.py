@@ -14,6 +14,7 @@ import pytest
 from onchip.errors import BadFile, NotSupported, OnchipError
 from onchip.frontends.read import read
 from onchip.frontends.tflite import read_bytes
+from onchip.frontends.tflite.flatbuffer import Source
 from tests.frontends.tflite_layers import Net, bottleneck, variables
 from tests.frontends.tflite_models import Writer, options
 
@@ -123,6 +124,8 @@ def setter(path, value):
         (setter("operators.0.builtinOptions.padding", 77), "has padding 77"),
         (setter("operators.0.builtinOptions.fusedActivationFunction", 4), "fused activation tanh"),
         (setter("tensors.2.shape", [3, 3, 3, 5]), "216 bytes for float32 \\[3, 3, 3, 5\\], which needs 540"),
+        (setter("tensors.2.shape", [3, 3, 3, 1]), "216 bytes for float32 \\[3, 3, 3, 1\\], which needs 108"),
+        (setter("buffers.1.offset", 999999), "bytes 999999 to 999999 of a file of"),
         (setter("tensors.2.buffer", 50), "its values are in buffer 50 of 3"),
         (setter("tensors.0.shape", [1, 4, 4, 7]), "weights \\[3, 3, 3, 2\\] for 7 channels"),
         (setter("tensors.0.shape", [1, 2]), "has an operand of 2 dimensions, needs 4"),
@@ -167,6 +170,33 @@ def test_offsets_that_repeat_and_point_anywhere():
     w.io([], [numbers])
     w.graphs[0].tensors *= 2000  # one description, packed 2,000 times
     assert read_bytes(w.bytes()).outputs == ("numbers.output",)
+
+
+def test_the_reader_counts():
+    """A vector is not longer than the file, and all reads together are bounded."""
+    source = Source(struct.pack("<IIII", 16, 0, 0, 0), "net.tflite")
+    with pytest.raises(BadFile, match="OC1260 a vector of 16 elements at byte 0 of 16"):
+        source.span(0, 4)
+    with pytest.raises(BadFile, match="an offset points to byte 16 of 16"):
+        source.integer("I", 16)
+    with pytest.raises(BadFile, match="points to itself"):
+        source.follow(4)
+    with pytest.raises(BadFile, match="OC1260 its tables repeat one another without end"):
+        source.spend(1 << 40)
+
+
+def test_values_behind_the_flatbuffer():
+    """Large files keep the bytes of buffers after the tables."""
+    values = np.arange(6, dtype=np.float32)
+    data = b""
+    for offset in (1 << 40, 0):
+        w = Writer()
+        w.io([], [w.constant("numbers", values)])
+        w.buffers[1].data, w.buffers[1].offset, w.buffers[1].size = None, offset or len(data), values.nbytes
+        data = w.bytes()
+    constant = read_bytes(data + values.tobytes()).tensor("numbers").constant
+    assert constant is not None
+    np.testing.assert_array_equal(constant.data, values)
 
 
 def test_a_tail_that_is_cut_off_anywhere():
