@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant("onchip/planner/plan.py", "if p[0] <= death and birth <= p[1]", "if p[0] < death and birth < p[1]", VALUES),
     Mutant("onchip/planner/group.py", "len(graph.consumers(tensor)) != 1", "len(graph.consumers(tensor)) == 0", VALUES),
     Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
-    Mutant("onchip/planner/sequence.py", "rows = tq + 1", "rows = tq", VALUES),
+    Mutant("onchip/planner/sequence.py", '"accumulator", tiles, 1, 0', '"accumulator", tiles // 3, 1, 0', VALUES),
     # --- lowering
     Mutant("onchip/lowering/grid.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
     Mutant(
@@ -141,7 +141,7 @@ MUTANTS = (
     Mutant(
         "onchip/ops/elementwise.py",
         "ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15",
-        "ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 12, 15",
+        "ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 8, 15",
         "tests/ops/test_litert.py::test_binary",
     ),
     Mutant(
