@@ -107,6 +107,7 @@ class Grid:
 
 
 TILE_AXES = ("b", "p", "q", "n")
+Levels = list[dict[int, list[Op | Loop]]]  # of each stream, the code that stands in so many loops
 
 
 def lower_grid(kernel: Kernel, context: Context) -> Lowered:
@@ -114,8 +115,8 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
     grid = Grid(kernel, context)
     stored = store_constants(kernel, context)
     loads = _loads(grid, stored)
-    pre: list[dict[int, list[Op | Loop]]] = [{}, {}, {}, {}]
-    post: list[dict[int, list[Op | Loop]]] = [{}, {}, {}, {}]
+    pre: Levels = [{}, {}, {}, {}]
+    post: Levels = [{}, {}, {}, {}]
     for level in range(6):
         for reader in (MATRIX, VECTOR):
             group = [x for x in loads if grid.level(x.depends) == level and x.reader == reader]
@@ -133,15 +134,7 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
     return Lowered((trees[0], trees[1], trees[2], trees[3]), slots, grid.mapping.cores)
 
 
-def _load_group(
-    group: list[Load],
-    reader: int,
-    level: int,
-    pre: list[dict[int, list[Op | Loop]]],
-    post: list[dict[int, list[Op | Loop]]],
-    *,
-    is_single: bool,
-) -> None:
+def _load_group(group: list[Load], reader: int, level: int, pre: Levels, post: Levels, *, is_single: bool) -> None:
     """One wait before the group, one signal behind it, and the same pair in the reader's stream.
 
     With one slot a buffer is filled again only when it has been released: the load unit waits for that at the end of
