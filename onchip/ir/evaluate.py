@@ -19,7 +19,7 @@ from onchip.errors import NotSupported, UnknownName, UsageError, did_you_mean
 from onchip.ir.graph import Graph, Node, Tensor, attributes_of
 from onchip.numerics import round_float
 from onchip.ops.registry import look_up_op
-from onchip.ops.types import FLOAT_DTYPES, Refusal, show
+from onchip.ops.types import FLOAT_DTYPES, Quantization, Refusal, show
 
 Arrays = dict[str, NDArray[Any]]
 Watch = Callable[[str, NDArray[Any]], None]
@@ -95,7 +95,7 @@ def _run(graph: Graph, node: Node, values: Arrays, boundary: str) -> tuple[NDArr
         return (arrays[0],)
     given = [graph.tensor(name).quantization if name else None for name in node.inputs]
     made = [graph.tensor(name).quantization if name else None for name in node.outputs]
-    is_integer = graph.tensor(node.outputs[0]).dtype in INTEGER_DTYPES or node.op == "dequantize"
+    is_integer = _is_integer(graph, node, given, has_meaning=op.integer is not None)
     attributes = attributes_of(node, op)
     try:
         if is_integer and op.integer is None:
@@ -105,6 +105,14 @@ def _run(graph: Graph, node: Node, values: Arrays, boundary: str) -> tuple[NDArr
         return op.reference(attributes, *arrays)
     except Refusal as refusal:
         raise NotSupported(refusal.code, node.name, f"{node.op}: {refusal}", next=refusal.next) from None
+
+
+def _is_integer(graph: Graph, node: Node, given: list[Quantization | None], *, has_meaning: bool) -> bool:
+    """Return whether a node works on integers: it makes them, or (a comparison) makes no floats of quantized ones."""
+    made = graph.tensor(node.outputs[0]).dtype
+    if made in INTEGER_DTYPES or node.op == "dequantize":
+        return True
+    return has_meaning and made not in FLOAT_DTYPES and any(q is not None for q in given)
 
 
 def _value(graph: Graph, name: str, values: Arrays) -> NDArray[Any]:

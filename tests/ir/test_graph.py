@@ -221,3 +221,14 @@ def test_damaged_text_is_refused_or_read(place, letter, is_cut):
 def test_a_constant_of_an_unknown_dtype_is_refused() -> None:
     with pytest.raises(BadFile, match="OC1226"):
         constant_tensor("c", np.zeros(3, np.complex64))
+
+
+def test_comparisons_of_unequal_scales_compare_what_the_integers_mean() -> None:
+    tensors = (
+        Tensor("a", (1,), "i8", Quantization((0.1,), (0,))),
+        Tensor("b", (1,), "i8", Quantization((1.0,), (0,))),
+        Tensor("y", (1,), "bool"),
+    )
+    graph = Graph("compare", tensors, (Node("y", "greater", ("a", "b"), ("y",)),), ("a", "b"), ("y",))
+    values = {"a": np.array([50], np.int8), "b": np.array([10], np.int8)}  # 5.0 and 10.0
+    assert not evaluate(graph, values)["y"][0]
