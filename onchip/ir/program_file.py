@@ -12,6 +12,7 @@ Does not: prove that a program from elsewhere ends, or that each of its addresse
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -93,6 +94,8 @@ def load_with_reference(path: str | Path) -> tuple[Program, Graph | None]:
     try:
         return _build(_read(Path(path)))
     except OSError as error:
+        if error.errno == errno.EINVAL:  # the directory names a place before the file's start
+            raise BadFile("OC1242", str(path), "is not a program of onchip (bad directory)", next=AGAIN) from None
         raise BadFile("OC1240", str(path), f"cannot be read: {error.strerror or error}") from None
     except BadFile as error:
         if error.code in ("OC1241", "OC1243"):
