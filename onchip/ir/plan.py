@@ -183,7 +183,8 @@ class Plan:
             check_buffers(kernel.name, kernel.buffers, self.chip)
             check_folds(kernel, machine_of(self.chip, self.dtype))
         check_nodes(self)
-        check_lives(self)
+        if not self.is_part:  # a part has no order of time
+            check_lives(self)
         ends = max((p.address + p.size for p in self.places), default=0)
         if ends > self.chip.dram.size_bytes:
             limit = f"chip '{self.chip.name}' has {self.chip.dram.size_bytes} bytes of DRAM"
@@ -254,7 +255,7 @@ def check_lives(plan: Plan) -> None:
 
 def lives(plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
     """Return the kernel in which each tensor is made (-1: before the first) and the last one that needs it."""
-    births = {p.tensor: -1 for p in plan.places if p.kind in ("input", "constant") or plan.is_part}
+    births = {p.tensor: -1 for p in plan.places if p.kind in ("input", "constant")}
     deaths = dict.fromkeys(births, len(plan.kernels))
     computed = {*(name for kernel in plan.kernels for name in kernel.nodes), *plan.host_before, *plan.host_after}
     kinds = {p.tensor: p.kind for p in plan.places}

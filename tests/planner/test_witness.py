@@ -18,6 +18,7 @@ from onchip.lowering.lower import lower
 from onchip.planner.plan import plan
 from onchip.planner.tile import ranked, tile
 from onchip.simulator.clock import estimate_cycles
+from onchip.zoo.catalog import build
 from tests.mappings import legal_mappings, remapped
 from tests.networks import network, small_chip
 
@@ -90,6 +91,13 @@ def test_more_effort_never_costs_cycles() -> None:
                     exact(planned, shapes[kernel.shape], m) for m in (kernel.mapping, shapes[kernel.shape].mapping)
                 )
                 assert chosen <= default
+
+
+def test_more_effort_on_a_whole_network() -> None:
+    """Kernels are priced alone though their tensors share far memory with others."""
+    graph = build("resnet8")
+    default, full = (pipeline.estimate(graph, "edge-npu-16", effort=effort) for effort in (1000, 1 << 30))
+    assert 0.8 * default.cycles < full.cycles <= default.cycles
 
 
 def _price(planned: Plan) -> int:
