@@ -19,13 +19,21 @@ from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
 from onchip.ops.registry import OPS
-from onchip.ops.types import FLOAT_DTYPES, Array, AttributeValue, Dimension, Shape, axis_of, show
+from onchip.ops.types import FLOAT_DTYPES, Array, AttributeValue, Dimension, Quantization, Shape, axis_of, show
 
 # their references compute in float32 whatever they are given
 FLOATS_ONLY = frozenset(
     (
         "attention", "avg_pool2d", "batch_norm", "conv2d", "erf", "exp", "gelu", "global_avg_pool", "layer_norm",
         "linear", "lstm", "matmul", "mean", "sigmoid", "silu", "softmax", "sqrt", "tanh",
+    )
+)  # fmt: skip
+
+# their integer form copies values, so their result has the quantization of what they read
+COPYING = frozenset(
+    (
+        "broadcast_to", "concat", "depth_to_space", "gather", "identity", "max_pool2d", "reshape", "slice",
+        "space_to_depth", "tile", "transpose",
     )
 )  # fmt: skip
 
@@ -41,6 +49,8 @@ class Canvas:
         self._builder = GraphBuilder(name)
         self._names: set[str] = set()
         self._constants: dict[str, list[tuple[Array, str]]] = {}
+        self._scalars: set[str] = set()  # a constant without dimensions is stored as one of [1]
+        self._quantization: dict[str, Quantization] = {}
         self._turned: dict[tuple[str, tuple[int, ...]], str] = {}
 
     def free(self, name: str, n_outputs: int = 1) -> str:
@@ -53,7 +63,7 @@ class Canvas:
         return candidate
 
     def shape(self, name: str) -> Shape:
-        return self._builder.shape(name)
+        return () if name in self._scalars else self._builder.shape(name)
 
     def dtype(self, name: str) -> str:
         return self._builder.dtype(name)
@@ -68,8 +78,26 @@ class Canvas:
             if other is array or (other.dtype == array.dtype and np.array_equal(other, array)):
                 return own
         own = self._builder.constant(self.free(name), array)
+        if not array.ndim:
+            self._scalars.add(own)
         known.append((array, own))
         return own
+
+    def mark(self, name: str, quantization: Quantization) -> str:
+        """Say that a tensor of integers has this scale and zero point."""
+        self._quantization[name] = quantization
+        return name
+
+    def quantization(self, name: str) -> Quantization | None:
+        return self._quantization.get(name)
+
+    def quantized_constant(self, name: str, array: Array, quantization: Quantization) -> str:
+        """Add a constant of integers; the same array with another quantization is another constant."""
+        own = self.constant(name, array)
+        while self._quantization.get(own, quantization) != quantization:
+            name = f"{name}.scaled"
+            own = self.constant(name, array)
+        return self.mark(own, quantization)
 
     def node(self, op: str, inputs: Sequence[str], name: str, **attributes: AttributeValue) -> str:
         """Add a node and give its first output."""
@@ -77,12 +105,16 @@ class Canvas:
 
     def nodes(self, op: str, inputs: Sequence[str], name: str, **attributes: AttributeValue) -> tuple[str, ...]:
         """Add a node and give all its outputs."""
-        if op in FLOATS_ONLY and self.dtype(inputs[0]) not in FLOAT_DTYPES:
+        if op in FLOATS_ONLY and self.dtype(inputs[0]) not in FLOAT_DTYPES and inputs[0] not in self._quantization:
             raise NotSupported(
                 "OC1351", name, f"{op} of a tensor of dtype {self.dtype(inputs[0])}", limit="It takes floats"
             )
         own = self.free(name, len(OPS[op].outputs))
         made = self._builder.node(op, inputs, name=own, **attributes)
+        if isinstance(made, str) and not self._scalars.isdisjoint(inputs) and not any(map(self.shape, inputs)):
+            made = self.node("reshape", (made,), f"{name}.number", shape=()) if self.shape(made) else made
+        if op in COPYING and (params := self._quantization.get(inputs[0])) is not None and params.axis is None:
+            self._quantization.update((o, params) for o in ((made,) if isinstance(made, str) else made))
         return (made,) if isinstance(made, str) else made
 
     def finish(self, outputs: Sequence[str], inputs: Sequence[str], names: Sequence[str] = ()) -> Graph:
@@ -97,7 +129,12 @@ class Canvas:
             seen.add(own[-1])
             self._builder.output(own[-1])
         wanted = {old: new for old, new in zip(own, names, strict=False) if new not in inputs}
-        return self._renamed(self._builder.finish(), wanted)
+        graph = _live(self._builder.finish())
+        if self._quantization:
+            known = self._quantization
+            tensors = tuple(replace(t, quantization=known.get(t.name)) for t in graph.tensors)
+            graph = replace(graph, tensors=tensors)
+        return self._renamed(graph, wanted)
 
     def _renamed(self, graph: Graph, wanted: dict[str, str]) -> Graph:
         """Give tensors other names; a tensor that has such a name already makes way."""
@@ -288,3 +325,15 @@ class Canvas:
         constants = ["" if w is None else self.constant(*w) for w in weights]
         y, h, c = self.nodes("lstm", (x, *constants, h0, c0), name, hidden=hidden)
         return y, h, c
+
+
+def _live(graph: Graph) -> Graph:
+    """Leave out the nodes, and the constants, on which no output depends."""
+    wanted = set(graph.outputs)
+    for node in reversed(graph.nodes):
+        if not wanted.isdisjoint(node.outputs):
+            wanted.update(node.inputs)
+    nodes = tuple(n for n in graph.nodes if not wanted.isdisjoint(n.outputs))
+    made = {*graph.inputs, *(o for n in nodes for o in n.outputs)}
+    tensors = tuple(t for t in graph.tensors if t.name in made or (t.constant is not None and t.name in wanted))
+    return graph if len(tensors) == len(graph.tensors) else replace(graph, tensors=tensors, nodes=nodes)

@@ -4,7 +4,7 @@ In:       a path, or a ModelProto that is already in memory.
 Out:      a float Graph. The symbol of dimension 0 of the first input becomes `batch`, other symbols keep their names.
           Inputs and outputs have the names of the model.
 Promises: the file is untrusted: it is size-limited, parsed as protobuf and checked before anything is built; weights in
-          other files are read only from its own directory. Opsets 7 to 26. Shape arithmetic (Shape, Gather, Concat,
+          other files are read only from its own directory. Opsets 7 to 28. Shape arithmetic (Shape, Gather, Concat,
           Reshape) is carried out on numbers and symbols. What only depends on initializers is computed by ONNX' own
           reference implementation.
 Does not: accept custom domains, or operators that are not in ops.py: refused by the name of the node.

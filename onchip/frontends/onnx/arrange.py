@@ -14,16 +14,16 @@ from collections.abc import Callable
 from math import prod
 
 import numpy as np
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
-from onchip.frontends.onnx.walk import DTYPES, FIX_BATCH, Dims, Fill, Known, Value, Walk
+from onchip.frontends.onnx.walk import FIX_BATCH, Dims, Fill, Known, Value, Walk
 from onchip.frontends.regroup import Grouped, regroup
 from onchip.ops.types import Dimension, Shape, axis_of, show
 
 Rule = Callable[[Walk, NodeProto], tuple[Value, ...]]
 
 
-def _dims(walk: Walk, node: NodeProto, place: int) -> Shape:
+def dims_of(walk: Walk, node: NodeProto, place: int) -> Shape:
     """Read a vector of dimensions; known arrays are one, too."""
     value = walk.value(node, place)
     if isinstance(value, Known) and value.array.ndim <= 1:
@@ -33,7 +33,7 @@ def _dims(walk: Walk, node: NodeProto, place: int) -> Shape:
     raise walk.refuse(node, "a shape that is computed from data", code="OC1353")
 
 
-def _settle(dims: Shape, *, is_scalar: bool, name: str) -> Value:
+def settle(dims: Shape, *, is_scalar: bool, name: str) -> Value:
     """Give numbers as an array, so that everything else can compute with them."""
     if all(isinstance(d, int) for d in dims):
         array = np.array(dims, np.int64)
@@ -45,7 +45,7 @@ def _shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     value = walk.value(node, 0)
     shape = value.shape if isinstance(value, Fill) else walk.canvas.shape(walk.tensor(node, 0))
     a = walk.attributes(node)
-    return (_settle(shape[a.get("start", 0) : a.get("end")], is_scalar=False, name=node.output[0]),)
+    return (settle(shape[a.get("start", 0) : a.get("end")], is_scalar=False, name=node.output[0]),)
 
 
 def _identity(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
@@ -53,26 +53,25 @@ def _identity(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
 
 
 def _dropout(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    if walk.has_more(node):
-        raise walk.refuse(node, "with its mask as an output")
     training = walk.value(node, 2)
     if training is not None and not (isinstance(training, Known) and not training.array.any()):
         raise walk.refuse(node, "in training mode")
-    return (walk.value(node, 0),)
+    if not walk.has_more(node):
+        return (walk.value(node, 0),)
+    x = walk.tensor(node, 0)
+    return (x, _all_true(walk, x, f"{walk.name(node)}.mask"))
 
 
-def _cast(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    value, wanted = walk.value(node, 0), int(walk.attributes(node)["to"])
-    if isinstance(value, Dims) and wanted in (TensorProto.INT64, TensorProto.INT32):
-        return (value,)
-    tensor = walk.tensor(node, 0)
-    if walk.canvas.dtype(tensor) != DTYPES.get(wanted):
-        raise walk.refuse(node, f"from {walk.canvas.dtype(tensor)} to {DTYPES.get(wanted, wanted)}")
-    return (tensor,)
+def _all_true(walk: Walk, x: str, name: str) -> str:
+    """Give the mask of a dropout that drops nothing."""
+    shape = tuple(map(str, walk.canvas.shape(x)))
+    one = walk.canvas.constant(f"{name}.value", np.ones((1,) * len(shape), np.bool_))
+    target = shape if any(not d.isdigit() for d in shape) else tuple(map(int, shape))
+    return walk.canvas.node("broadcast_to", (one,), name, shape=target)
 
 
 def _reshape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    value, target = walk.value(node, 0), list(_dims(walk, node, 1))
+    value, target = walk.value(node, 0), list(dims_of(walk, node, 1))
     if isinstance(value, Dims):
         return (value,)
     keeps_zero = bool(walk.attributes(node).get("allowzero", 0))
@@ -162,12 +161,13 @@ def _concat(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     if any(isinstance(v, Dims) for v in values):
         dims: list[Dimension] = []
         for place in range(len(values)):
-            dims.extend(_dims(walk, node, place))
-        return (_settle(tuple(dims), is_scalar=False, name=node.output[0]),)
+            dims.extend(dims_of(walk, node, place))
+        return (settle(tuple(dims), is_scalar=False, name=node.output[0]),)
     fills = [v for v in values if isinstance(v, Fill)]
     if len(fills) == len(values) and len({f.value for f in fills}) == 1:
         return (_concat_fills(walk, node, fills),)
-    parts = [walk.tensor(node, i) for i in range(len(values))]
+    filled = [i for i, v in enumerate(values) if not (isinstance(v, Known) and v.array.size == 0)]
+    parts = [walk.tensor(node, i) for i in filled or range(len(values))]
     axis = axis_of(int(walk.attributes(node)["axis"]), len(walk.canvas.shape(parts[0])))
     return (walk.canvas.node("concat", parts, walk.name(node), axis=axis) if len(parts) > 1 else parts[0],)
 
@@ -201,12 +201,18 @@ def _slice(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     axes = walk.integers(node, 3, "axes") or list(range(len(starts)))
     steps = walk.integers(node, 4, "steps") or [1] * len(starts)
     if isinstance(value, Dims):
-        return (_settle(value.dims[slice(starts[0], ends[0], steps[0])], is_scalar=False, name=node.output[0]),)
+        return (settle(value.dims[slice(starts[0], ends[0], steps[0])], is_scalar=False, name=node.output[0]),)
     bounds = list(zip(starts, ends, axes, steps, strict=True))
     if isinstance(value, Fill):
         return (_slice_fill(walk, node, value, bounds),)
     x = walk.tensor(node, 0)
-    name = walk.name(node)
+    name, shape = walk.name(node), [*walk.canvas.shape(x)]
+    for start, stop, axis, step in bounds:
+        size = shape[axis_of(axis, len(shape))]
+        if isinstance(size, int):
+            shape[axis] = len(range(*slice(start, stop, step).indices(size)))
+    if 0 in shape and all(isinstance(d, int) for d in shape):  # only a Concat takes it
+        return (Known(np.zeros([int(d) for d in shape], np.float32), name),)
     for start, stop, axis, step in bounds:
         x = walk.canvas.slice(x, name, axis=axis, start=start, stop=stop, step=step)
     return (x,)
@@ -226,55 +232,21 @@ def _split(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     return tuple(walk.canvas.slice(x, name, axis=axis, start=e - s, stop=e) for s, e in zip(sizes, ends, strict=True))
 
 
-def _gather(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    """Take a table's rows, one index of an axis, or a dimension out of a shape."""
-    value, indices = walk.value(node, 0), walk.value(node, 1)
-    axis = int(walk.attributes(node).get("axis", 0))
-    if isinstance(value, Dims) and isinstance(indices, Known):
-        picked = tuple(value.dims[int(i)] for i in indices.array.reshape(-1))
-        return (_settle(picked, is_scalar=indices.array.ndim == 0, name=node.output[0]),)
-    x = walk.tensor(node, 0)
-    if isinstance(indices, Known) and indices.array.size == 1:
-        at = int(indices.array.reshape(-1)[0])
-        if indices.array.ndim == 0:
-            return (walk.canvas.select(x, walk.name(node), axis=axis, index=at),)
-    shape = walk.canvas.shape(x)
-    if axis_of(axis, len(shape)) != 0:
-        raise walk.refuse(node, f"along axis {axis}", limit="Only rows of a table, or one index, are gathered")
-    if isinstance(indices, Known) and (indices.array < 0).any() and isinstance(shape[0], int):
-        turned = np.where(indices.array < 0, indices.array + shape[0], indices.array)  # from the end
-        ids = walk.canvas.constant(indices.name, turned)
-    else:
-        ids = walk.tensor(node, 1)
-    return (walk.canvas.node("gather", (x, ids), walk.name(node)),)
+def _size(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    shape = walk.canvas.shape(walk.tensor(node, 0))
+    if any(isinstance(d, str) for d in shape):
+        raise walk.refuse(node, f"of {show(shape)}", code="OC1353")
+    return (Known(np.array(prod(int(d) for d in shape)), node.output[0]),)
 
 
-def _constant_of_shape(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    from onnx import numpy_helper
-
-    given = walk.attributes(node).get("value")
-    value = np.zeros(1, np.float32) if given is None else numpy_helper.to_array(given)
-    shape = _dims(walk, node, 0)
-    if all(isinstance(d, int) for d in shape):
-        walk.spend(node, prod(int(d) for d in shape))
-        return (Known(np.full([int(d) for d in shape], value.reshape(-1)[0]), node.output[0]),)
-    return (Fill(float(value.reshape(-1)[0]), shape),)
-
-
-def _expand(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
-    value, wanted = walk.value(node, 0), _dims(walk, node, 1)
-    if isinstance(value, Known) and value.array.size == 1:
-        return (Fill(float(value.array.reshape(-1)[0]), wanted),)
-    x = walk.tensor(node, 0)
-    shape = walk.canvas.shape(x)
-    aligned = (1,) * (len(shape) - len(wanted)) + wanted
-    if len(shape) == len(aligned) and all(w in (1, d) for w, d in zip(aligned, shape, strict=True)):
-        return (x,)
-    raise walk.refuse(node, f"{shape} to {wanted}", limit="Only an Expand that changes nothing is read")
+def _has_element(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
+    """A tensor that is there is an optional that has an element."""
+    return (Known(np.array(walk.value(node, 0) is not None), node.output[0]),)
 
 
 ARRANGING: dict[str, Rule] = {
-    "Shape": _shape, "Identity": _identity, "Dropout": _dropout, "Cast": _cast, "Reshape": _reshape,
+    "Shape": _shape, "Identity": _identity, "Dropout": _dropout, "Reshape": _reshape,
     "Flatten": _flatten, "Unsqueeze": _unsqueeze, "Squeeze": _squeeze, "Transpose": _transpose, "Concat": _concat,
-    "Slice": _slice, "Split": _split, "Gather": _gather, "ConstantOfShape": _constant_of_shape, "Expand": _expand,
+    "Slice": _slice, "Split": _split, "Size": _size, "OptionalHasElement": _has_element,
+    "OptionalGetElement": _identity,
 }  # fmt: skip

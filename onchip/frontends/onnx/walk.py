@@ -11,7 +11,7 @@ Promises: a value is a tensor of the canvas, an array that is known, a vector of
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from onchip.frontends.canvas import Canvas
 from onchip.frontends.onnx.computed import BUDGET, compute
 from onchip.frontends.regroup import Grouped
 from onchip.ir.graph import NUMPY_DTYPES, Graph
-from onchip.ops.types import Array, Dimension, Refusal, Shape
+from onchip.ops.types import Array, Dimension, Quantization, Refusal, Shape
 
 DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "f32", TensorProto.DOUBLE: "f32", TensorProto.FLOAT16: "f16", TensorProto.BFLOAT16: "bf16",
@@ -31,6 +31,7 @@ DTYPES: dict[int, str] = {
     TensorProto.UINT8: "u8", TensorProto.BOOL: "bool",
 }  # fmt: skip
 SCOPES, CLASSES = "pkg.torch.onnx.name_scopes", "pkg.torch.onnx.class_hierarchy"
+LIMIT_UNFOLDED = 1 << 17  # assumed: nodes that loops and definitions may unfold to
 FIX_BATCH = "With a number for the batch it can be read: read(path, batch=1)"
 # what reading a broken attribute or array may raise: the file is to blame, and named
 DOUBTS = (
@@ -68,7 +69,16 @@ class Fill:
     shape: Shape
 
 
-Value = str | Known | Dims | Fill | Grouped | None
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A tensor of int8 (uint8, shifted by 128) or int16 with its scale and zero point."""
+
+    tensor: str
+    params: Quantization
+    is_unsigned: bool
+
+
+Value = str | Known | Dims | Fill | Grouped | Quantized | None
 
 
 class Walk:
@@ -82,22 +92,50 @@ class Walk:
         self.batch = batch
         self.values: dict[str, Value] = {"": None}
         self.symbols: dict[str, str] = {}
-        self.needed: set[str] = self._needed()
+        self.needed = needed_by(graph.node, [o.name for o in graph.output])
+        self._label = ""
         self._budget = BUDGET
+        self._unfolded = 0
 
     def graph(self) -> Graph:
         """Write every node that the outputs need."""
+        self.values.update((t.name, self.stored(t)) for t in self.source.initializer)
+        inputs = [self._read_input(i) for i in self.source.input if i.name not in self.values]
+        self._write(self.source.node)
+        names = list(dict.fromkeys(o.name for o in self.source.output))
+        return self.canvas.finish([self._output(n) for n in names], inputs, names)
+
+    def _write(self, nodes: Sequence[NodeProto]) -> None:
         from onchip.frontends.onnx.ops import write
 
-        for tensor in self.source.initializer:
-            self.values[tensor.name] = Known(self._array(tensor, tensor.name), tensor.name)
-        inputs = [self._read_input(i) for i in self.source.input if i.name not in self.values]
-        for node in self.source.node:
+        for node in nodes:
             if not self.needed.isdisjoint(node.output):
                 made = self._guarded(node, lambda node: self._known(node) or write(self, node))
                 self.values.update((o, v) for o, v in zip(node.output, made, strict=False) if o)
-        names = list(dict.fromkeys(o.name for o in self.source.output))
-        return self.canvas.finish([self._output(n) for n in names], inputs, names)
+
+    def inside(
+        self, nodes: Sequence[NodeProto], outputs: Sequence[str], values: dict[str, Value], *,
+        opset: int = 0, label: str = "",
+    ) -> tuple[Value, ...]:  # fmt: skip
+        """Write the nodes of a body that sees `values`, and give those of its outputs.
+
+        `label` names what is written after the node that the body stands for.
+        """
+        self._unfolded += len(nodes) + 1
+        if self._unfolded > LIMIT_UNFOLDED:
+            raise NotSupported("OC1351", "", f"its loops unfold to more than {LIMIT_UNFOLDED} nodes")
+        around = (self.values, self.needed, self.opset, self._label)
+        self.values, self.needed = values, needed_by(nodes, outputs)
+        self.opset, self._label = opset or self.opset, label or self._label
+        try:
+            self._write(nodes)
+            return tuple(self.values[o] for o in outputs)
+        finally:
+            self.values, self.needed, self.opset, self._label = around
+
+    def stored(self, tensor: TensorProto) -> Known:
+        """Give an initializer."""
+        return Known(self._array(tensor, tensor.name), tensor.name)
 
     def _guarded(self, node: NodeProto, rule: Callable[[NodeProto], tuple[Value, ...]]) -> tuple[Value, ...]:
         """Follow a rule; where it fails, name file and node, and doubt the file if the rule does not know why."""
@@ -152,13 +190,6 @@ class Walk:
         self.values[info.name] = own
         return own
 
-    def _needed(self) -> set[str]:
-        needed = {o.name for o in self.source.output}
-        for node in reversed(self.source.node):
-            if not needed.isdisjoint(node.output):
-                needed.update(node.input)
-        return needed
-
     def _output(self, name: str) -> str:
         """Give the tensor that an output is."""
         value = self.values.get(name)
@@ -167,12 +198,16 @@ class Walk:
         if isinstance(value, Grouped):
             fact = "an output with a merged dimension that has no number"
             raise NotSupported("OC1353", f"{self.where}: {name}", fact, limit=FIX_BATCH)
+        if isinstance(value, Quantized):
+            value = self._raw(value)
         if not isinstance(value, str):
             raise NotSupported("OC1353", f"{self.where}: {name}", "an output that is a shape, not a tensor")
         return value
 
     def name(self, node: NodeProto) -> str:
         """Call a node as the module that has its weight, else as its module and operator, else as itself."""
+        if self._label:
+            return self._label
         for place in (1, 0):
             value = self.value(node, place)
             if isinstance(value, Known) and value.name.endswith(".weight"):
@@ -207,22 +242,39 @@ class Walk:
 
     def tensor(self, node: NodeProto, place: int) -> str:
         """Give the tensor of the canvas that holds an input; "" where it is absent."""
-        value = self.value(node, place)
+        return self.held(node, self.value(node, place))
+
+    def held(self, node: NodeProto, value: Value) -> str:
+        """Give the tensor of the canvas that holds a value; "" where it is absent."""
         if value is None:
             return ""
         if isinstance(value, str):
             return value
         if isinstance(value, Known):
             return self._stored(value, value.name, called(node))
+        if isinstance(value, Quantized):
+            return self._raw(value)
         if isinstance(value, Fill):
             return self.canvas.constant(f"{self.canvas.free(node.name)}.fill", np.array(value.value, np.float32))
         if isinstance(value, Grouped):
             raise self.refuse(node, "takes a merged dimension that has no number", code="OC1353", limit=FIX_BATCH)
         raise self.refuse(node, "takes a shape as a tensor", code="OC1353")
 
+    def _raw(self, value: Quantized) -> str:
+        """Give the integers of a quantized tensor as they are, without their quantization."""
+        canvas, name = self.canvas, value.tensor
+        wide = canvas.node("cast", (name,), f"{name}.wide", dtype="i32")
+        if value.is_unsigned:
+            shift = canvas.constant(f"{name}.shift", np.array(128, np.int32))
+            wide = canvas.node("add", (wide, shift), f"{name}.moved")
+        dtype = "u8" if value.is_unsigned else canvas.dtype(name)
+        return canvas.node("cast", (wide,), f"{name}.integers", dtype=dtype)
+
     def _stored(self, value: Known, name: str, reader: str) -> str:
         """Write a known array as a constant of the canvas."""
         array = _narrow(value.array)
+        if not array.size:
+            raise NotSupported("OC1353", f"{self.where}: {reader}", f"takes an empty tensor of shape {array.shape}")
         if str(array.dtype) not in NUMPY_DTYPES:
             raise NotSupported("OC1351", f"{self.where}: {reader}", f"a constant of {array.dtype}")
         return self.canvas.constant(name, array)
@@ -259,6 +311,8 @@ class Walk:
 
     def _known(self, node: NodeProto) -> tuple[Value, ...] | None:
         """Compute a node whose inputs are all known."""
+        if node.domain not in ("", "ai.onnx"):
+            return None
         if node.op_type == "Constant":
             return (Known(self._constant(node), node.output[0]),)
         values = {i: self.values.get(i) for i in node.input if i}
@@ -272,6 +326,25 @@ class Walk:
         present = iter(made)
         label = known[node.input[0]].name if node.input[0] else next(iter(known.values())).name
         return tuple(Known(next(present), f"{label}.{o}") if o else None for o in node.output)
+
+
+def needed_by(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> set[str]:
+    """Collect the values that the outputs depend on."""
+    needed = set(outputs)
+    for node in reversed(nodes):
+        if not needed.isdisjoint(node.output):
+            needed.update(_reads(node))
+    return needed
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """Give what a node reads, the bodies in it included."""
+    yield from node.input
+    for a in node.attribute:
+        for graph in (*((a.g,) if a.HasField("g") else ()), *a.graphs):
+            yield from (o.name for o in graph.output)
+            for inner in graph.node:
+                yield from _reads(inner)
 
 
 def called(node: NodeProto) -> str:
