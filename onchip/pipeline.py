@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from numpy.typing import NDArray
 
@@ -59,8 +59,8 @@ def read(model: Any, example: Any = None, *, batch: int | None = None, weights: 
     if isinstance(model, str) and model.startswith("@"):
         graph = importlib.import_module("onchip.zoo.catalog").build(model[1:], weights=weights)
     else:
-        graph = importlib.import_module("onchip.frontends.read").read(model, example)
-    return graph.bind(batch=batch) if batch is not None else graph
+        graph = importlib.import_module("onchip.frontends.read").read(model, example, batch=batch)
+    return graph.bind(batch=batch) if batch is not None and "batch" in graph.symbols else graph
 
 
 def compile_graph(
@@ -70,6 +70,7 @@ def compile_graph(
     """Return the graph that the chip runs: folded, int8 (quantized here unless it comes so) or of the float dtype."""
     folded = fold(bind_batch(graph) if samples is None else graph)  # samples may come in any number at once
     watch("fold", folded)
+    refuse_int16(folded)
     wanted = dtype_of(graph, chip, dtype)
     chip.matrix.array(wanted, chip.name)
     if wanted == "int8":
@@ -100,6 +101,15 @@ def dtype_of(graph: Graph, chip: Chip, dtype: str | None) -> str:
     if dtype is not None:
         return chip_dtype(dtype)
     return "int8" if is_quantized(graph) else chip.default_dtype
+
+
+def refuse_int16(graph: Graph) -> None:
+    """Refuse a graph of int16 activations: `evaluate` runs it, no chip's program does yet. Raises NotSupported."""
+    for node in graph.nodes:
+        tensor = graph.tensor(node.outputs[0])
+        if tensor.dtype == "i16" and tensor.quantization is not None:
+            hint = "Quantize the float network to int8, or run the reference: oc.evaluate"
+            raise NotSupported("OC1339", node.name, "int16 activations", limit="programs have int8 ones", next=hint)
 
 
 def check_rounding(graph: Graph, chip: Chip) -> None:
@@ -169,6 +179,19 @@ def estimate(
 ) -> Report:
     """Return the report of a network on a chip: latency, energy, memory, and where the time goes."""
     return report(estimate_trace(graph, chip, dtype=dtype, effort=effort, watch=watch))
+
+
+@overload
+def simulate(
+    program: Program, inputs: None = None, *, events: bool = ..., progress: Callable[[int, int], None] | None = ...
+) -> Trace: ...
+
+
+@overload
+def simulate(
+    program: Program, inputs: Mapping[str, NDArray[Any]], *, events: bool = ...,
+    progress: Callable[[int, int], None] | None = ...,
+) -> RunTrace: ...  # fmt: skip
 
 
 def simulate(
