@@ -149,7 +149,7 @@ def _program(
 
 
 def _exact_cycles(model: Model) -> Callable[[Plan], int]:
-    """Return what prices a plan by running its program: more effort than the default pays for it (decision 6)."""
+    """Return what prices a plan by running its program: more effort than the default pays for it (decision 8)."""
     return lambda planned: estimate_cycles(lower(planned, model, with_data=False)).cycles
 
 

@@ -23,7 +23,7 @@ from onchip.isa.machine import columns, depth, machine_of
 from onchip.planner.buffers import local_bytes, sizes
 
 EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
-EXACT = 8  # mappings of a kernel that are priced exactly where the effort allows it (docs/decisions/0006)
+EXACT = 8  # mappings of a kernel that are priced exactly where the effort allows it (docs/decisions/0008)
 ROW_INSTRUCTIONS = 40  # of softmax and layer norm on one value a row: they only rank
 Ints = NDArray[np.int64]
 
