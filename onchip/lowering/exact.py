@@ -14,8 +14,8 @@ from onchip.ir.plan import Plan
 
 # (op, attribute) -> the one value that is lowered
 LOWERED = {
-    ("mul", "multiplier"): "exact", ("mean", "multiplier"): "exact", ("requantize", "multiplier"): "exact",
-    ("avg_pool2d", "ties"): "away",
+    ("add", "multiplier"): "exact", ("mul", "multiplier"): "exact", ("mean", "multiplier"): "exact",
+    ("requantize", "multiplier"): "exact", ("avg_pool2d", "ties"): "away",
 }  # fmt: skip
 
 

@@ -5,6 +5,8 @@ Promises: int8 unary ops are one 256-entry table, exact to the rounded float64 v
 relu, relu6, clip and neg too. int8 add and sub follow LiteRT ADD (left shift 20, two requantizations, then one);
 int8 mul requantizes the exact product once; `multiplier` f32 makes the ratio of scales in float32, as LiteRT does.
 int16 add, sub and mul do the same on 16 bits (left shift 15).
+add and mul with `multiplier` onnxruntime are its QLinearAdd and QLinearMul of int8, with onnxruntime_uint8 those of
+uint8 held as int8.
 `rounding` of add, sub is always that of MultiplyByQuantizedMultiplier in mode double, and of requantize in mode single;
 both agree with LiteRT ADD (0 of 294,272 outputs differ, either way).
 """
@@ -32,6 +34,7 @@ from onchip.ops.types import (
     present,
 )
 
+RUNTIME = {"onnxruntime": 0, "onnxruntime_uint8": 128}  # multiplier: what is added to the integers first
 ADD_LEFT_SHIFT, ADD_LEFT_SHIFT_16 = 20, 15  # LiteRT add.cc, int8 and int16
 
 
@@ -61,6 +64,19 @@ def add_multipliers(
     )
 
 
+def _sum_runtime(shift: int, params: tuple[Quantization, Quantization, Quantization], a: Array, b: Array) -> Array:
+    """Give a sa/sy + (b sb/sy + c), each step one float32 rounding (a fused multiply-add), c holding the zero points.
+
+    ONNX Runtime, qladd.cpp, on CPUs with FMA; uint8 is added as it is, so int8 that was uint8 is shifted back.
+    """
+    (pa, pb, py), f = params, np.float32
+    za, zb, zy = (np.float64(p.zero_point[0] + shift) for p in params)
+    ra, rb = (np.float64(f32_multipliers((p,), py)[0]) for p in (pa, pb))
+    c = np.float64(f(zy - np.float64(f(za * ra + np.float64(f(rb * zb))))))
+    inner = ((wide(b) + shift) * rb + c).astype(f)  # products of 24 by 9 bits are exact in float64
+    return np.rint(((wide(a) + shift) * ra + inner.astype(np.float64)).astype(f)).astype(np.int64) - shift
+
+
 def _sum_integer(sign: int) -> Callable[..., tuple[Array]]:
     def integer(attributes: Attributes, given: Params, made: Params, a: Array, b: Array) -> tuple[Array]:
         pa, pb, py = _quantized(given[0], "a"), _quantized(given[1], "b"), _quantized(made[0], "the output")
@@ -68,7 +84,9 @@ def _sum_integer(sign: int) -> Callable[..., tuple[Array]]:
         low, high = output_limits(attributes.text("activation"), py, bits)
         mode = rounding_of(attributes)
         left, right = wide(a) - pa.zero_point[0], wide(b) - pb.zero_point[0]
-        if mode == "fp32":
+        if sign == 1 and attributes.text("multiplier") in RUNTIME:
+            y = _sum_runtime(RUNTIME[attributes.text("multiplier")], (pa, pb, py), a, b) - py.zero_point[0]
+        elif mode == "fp32":
             real = left.astype(np.float32) * f32_multipliers((pa,), py)
             real = real + np.float32(sign) * (right.astype(np.float32) * f32_multipliers((pb,), py))
             y = np.rint(real).astype(np.int64)
@@ -86,7 +104,11 @@ def _mul_integer(attributes: Attributes, given: Params, made: Params, a: Array, 
     pa, pb, py = _quantized(given[0], "a"), _quantized(given[1], "b"), _quantized(made[0], "the output")
     low, high = output_limits(attributes.text("activation"), py, 8 * a.dtype.itemsize)
     product = (wide(a) - pa.zero_point[0]) * (wide(b) - pb.zero_point[0])
-    if attributes.text("multiplier") == "f32":
+    if attributes.text("multiplier") in RUNTIME:  # the zero point is added before the rounding, qlmul.cpp
+        shift = RUNTIME[attributes.text("multiplier")]
+        real = product.astype(np.float32) * f32_multipliers((pa, pb), py) + np.float32(py.zero_point[0] + shift)
+        y = np.rint(real).astype(np.int64) - shift - py.zero_point[0]
+    elif attributes.text("multiplier") == "f32":
         q, e = quantize_multiplier(float(f32_multipliers((pa, pb), py)[0]))
         y = requantize(product, q, e, "double" if rounding_of(attributes) == "double" else "single")
     else:
@@ -205,7 +227,14 @@ def _sqrt(x: Array) -> Array:
 _CLIP: dict[str, AttributeValue] = {"low": float("-inf"), "high": float("inf")}
 
 OPS: tuple[Op, ...] = (
-    _binary("add", np.add, _sum_integer(1)),
+    Op(
+        "add",
+        ("a", "b"),
+        _binary_shape,
+        _fused(np.add),
+        defaults={"activation": "none", "multiplier": "exact"},
+        integer=_sum_integer(1),
+    ),
     _binary("sub", np.subtract, _sum_integer(-1)),
     Op(
         "mul",

@@ -15,7 +15,12 @@ from dataclasses import replace
 from onchip.ir.graph import Graph, Node
 
 # what else an imported node may do in its own way
-PLAIN = {"mul": {"multiplier": "exact"}, "mean": {"multiplier": "exact"}, "requantize": {"multiplier": "exact"}}
+PLAIN = {
+    "add": {"multiplier": "exact"},
+    "mul": {"multiplier": "exact"},
+    "mean": {"multiplier": "exact"},
+    "requantize": {"multiplier": "exact"},
+}
 
 
 def round_as(graph: Graph, modes: Sequence[str]) -> Graph:

@@ -1,13 +1,15 @@
 """An ONNX file as a Graph.
 
 In:       a path, or a ModelProto that is already in memory.
-Out:      a float Graph. The symbol of dimension 0 of the first input becomes `batch`, other symbols keep their names.
-          Inputs and outputs have the names of the model.
+Out:      a float Graph; one of int8 where the model is quantized (QLinear*, or pairs of QuantizeLinear and
+          DequantizeLinear). The symbol of dimension 0 of the first input becomes `batch`, other symbols keep their
+          names. Inputs and outputs have the names of the model.
 Promises: the file is untrusted: it is size-limited, parsed as protobuf and checked before anything is built; weights in
           other files are read only from its own directory. Opsets 7 to 28. Shape arithmetic (Shape, Gather, Concat,
           Reshape) is carried out on numbers and symbols. What only depends on initializers is computed by ONNX' own
           reference implementation.
-Does not: accept custom domains, or operators that are not in ops.py: refused by the name of the node.
+Does not: accept custom domains (of com.microsoft a part), or operators that are not in ops.py: refused by the name of
+          the node.
 Sources:  https://onnx.ai/onnx/operators/
 """
 
@@ -35,11 +37,12 @@ def read_onnx(path: str | Path, *, batch: int | None = None) -> Graph:
 
 def read_model(model: ModelProto, *, name: str = "", where: str = "model", batch: int | None = None) -> Graph:
     """Write a ModelProto as a Graph."""
+    from onchip.frontends.onnx.qdq import integer_form
     from onchip.frontends.onnx.walk import Walk
 
     whole = inlined(checked(model, where), where)
     label = name or whole.graph.name or "model"
-    return Walk(whole.graph, name=label, where=where, opset=opset_of(whole, where), batch=batch).graph()
+    return Walk(integer_form(whole.graph), name=label, where=where, opset=opset_of(whole, where), batch=batch).graph()
 
 
 def _load(file: Path) -> ModelProto:

@@ -178,7 +178,9 @@ def _pair(op: str) -> Rule:
 
     def rule(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
         parts = [_operand(walk, node, place) for place in (0, 3)]
-        return (made(walk, node, op, parts, 6, **_activation(walk, node)),)
+        _, kind = _params(walk, node, 6)
+        form = "onnxruntime_uint8" if kind == "uint8" else "onnxruntime"
+        return (made(walk, node, op, parts, 6, multiplier=form, **_activation(walk, node)),)
 
     return rule
 
