@@ -19,6 +19,9 @@ LOWERED = {
 }  # fmt: skip
 
 
+NO_FP32 = ("add", "sub", "attention")
+
+
 def refuse_other_integers(plan: Plan) -> None:
     """Check every node that the machine runs."""
     host = {*plan.host_before, *plan.host_after}
@@ -33,6 +36,12 @@ def _check(node: Node, plan: Plan) -> None:
             fact = f"{op} with {key} '{node.attribute(key, value)}'"
             hint = 'rounding="chip" rewrites it: outputs may differ by one step'
             raise NotSupported("OC1363", node.name, fact, limit=f"The machine has '{value}'", next=hint)
+    if node.op in NO_FP32 and node.attribute("rounding", "single") == "fp32":
+        limit = "Its sums run in integers: single or double"
+        raise NotSupported("OC1363", node.name, f"{node.op} with rounding fp32", limit=limit, next="Quantize it here")
+    if node.op == "lstm" and len(node.inputs) > 7 and node.inputs[7]:
+        hint = "Run sequences of equal length together"
+        raise NotSupported("OC1363", node.name, "lstm with lengths", limit="It runs whole sequences", next=hint)
     if node.op not in ("conv2d", "linear", "conv_transpose2d") or len(node.inputs) < 2:
         return
     q = plan.graph.tensor(node.inputs[1]).quantization

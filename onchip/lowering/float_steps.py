@@ -48,14 +48,15 @@ def _float_window(name: str) -> Callable[[Step], None]:
         if step.a is not step.tile.source:
             fused_max_pool(step)
             return
-        source = step.a
+        source, total = step.a, step.scratch(0)
 
         def body(offset: Expr) -> Op | Loop:
             single = VectorCode(step.tile.rows)
-            single.lanes(name, step.d, step.d, source.moved(offset))
+            single.lanes(name, total, total, source.moved(offset))
             return single.ops[0]
 
         step.window(body)
+        step.code.lanes("copy" if name == "max" else "mul", step.d, total, 0)
 
     return emit
 

@@ -173,7 +173,7 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
             LD, far=Expr(stored.tables), near=near, box3=size, limit3=size, sharers=grid.sharers(grid.mapping.cores)
         )
         found.append(Load("tables", code, (), VECTOR))
-    for i, tensor in enumerate(kernel.inputs[1:]):
+    for i, tensor in enumerate(kernel.inputs[1 : 1 + grid.shape.side_inputs]):
         load = _part if grid.op == "concat" else _side
         found.append(Load(f"side{i}", load(grid, i, tensor), TILE_AXES, VECTOR))
     return found
@@ -192,14 +192,16 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     elif grid.op == "transpose":
         far = (s.extra[0], s.extra[1], s.extra[2])
     tensor = grid.kernel.inputs[0]
+    rows = Expr(grid.context.addresses[grid.kernel.inputs[1]]) if grid.op == "gather" else NOTHING
     return op(
-        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot("source", grid.level(depends)),
+        LD, sub=int(grid.op == "gather"), index=rows, far=Expr(grid.context.addresses[tensor]),
+        near=grid.slot("source", grid.level(depends)),
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
-        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0], c2=grid.first("q",
-        s.stride[1]) + -s.padding[1],
-        c3=channel, fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
+        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0],
+        c2=grid.first("q", s.stride[1]) + -s.padding[1], c3=channel,
+        fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
         sharers=grid.sharers(m.channel_cores) if s.kind == "matmul" else 1,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from onchip.lowering import rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
-from onchip.numerics import quantize_multiplier
+from onchip.ops.cost import TABLES
 from onchip.ops.elementwise import ADD_LEFT_SHIFT, add_multipliers
 from onchip.ops.requantizing import output_limits
 from onchip.ops.types import Attributes
@@ -83,7 +83,7 @@ def _product(step: Step) -> None:
     step.code.lanes("sub", left, step.a, pa.zero_point[0])
     step.code.lanes("sub", right, step.b, pb.zero_point[0])
     step.code.lanes("mul", left, left, right)
-    step.scale_to(step.d, left, pa.scale[0] * pb.scale[0] / step.made.scale[0])
+    step.scale_to(step.d, left, pa.scale[0], pb.scale[0])
 
 
 def _table(step: Step) -> None:
@@ -91,7 +91,7 @@ def _table(step: Step) -> None:
 
 
 def _rescale(step: Step) -> None:
-    step.scale_to(step.d, step.a, step.given().scale[0] / step.made.scale[0], zero_in=step.given().zero_point[0])
+    step.scale_to(step.d, step.a, step.given().scale[0], zero_in=step.given().zero_point[0])
 
 
 def _copy(step: Step) -> None:
@@ -105,42 +105,36 @@ def _clamp(step: Step) -> None:
     """relu, relu6, clip; clip only comes with equal quantizations of input and output."""
     zero, scale, op = step.given().zero_point[0], step.given().scale[0], step.node.op
     if step.given() != step.made:
-        low, high = output_limits(op, step.made) if op != "clip" else (-128, 127)
-        multiplier, shift = quantize_multiplier(scale / step.made.scale[0])
-        step.code.requantize(
-            step.d, step.a, multiplier=multiplier, shift=shift, zero_in=zero, zero_out=step.made.zero_point[0],
-            low=low, high=high, rounding=step.rounding,
-        )  # fmt: skip
+        _table(step)
         return
     low, high = output_limits(op, step.made)
     if op == "clip":
         ends = Attributes({"low": -inf, "high": inf, **dict(step.node.attributes)})
         low = round(max(ends.number("low") / scale + zero, -128))
         high = round(min(ends.number("high") / scale + zero, 127))
-    step.code.lanes("max", step.d, step.a, low)
-    if high < 127:
-        step.code.lanes("min", step.d, step.d, high)
+    step.code.requantize(step.d, step.a, multiplier=1 << 30, shift=1, low=low, high=high)  # times 1
 
 
 def _max_pool(step: Step) -> None:
     if step.tile.sums is not None or step.a is not step.tile.source:
         fused_max_pool(step)
         return
-    source, lowest = step.tile.source, -128
-    step.code.lanes("and", step.d, step.d, 0)
-    step.code.lanes("min", step.d, step.d, lowest)
+    source, total = step.tile.source, step.scratch(0)
+    step.code.lanes("and", total, total, 0)
+    step.code.lanes("min", total, total, -128)
 
     def body(offset: Expr) -> Op | Loop:
         single = VectorCode(step.tile.rows)
         assert source is not None
-        single.lanes("max", step.d, step.d, source.moved(offset))
+        single.lanes("max", total, total, source.moved(offset))
         return single.ops[0]
 
     step.window(body)
+    step.code.lanes("copy", step.d, total, 0)
 
 
-def _window_sum(step: Step) -> View:
-    """Sum the window into a scratch tile, minus the zero points."""
+def _window_sum(step: Step, zero: int) -> View:
+    """Sum the window into a scratch tile, minus `zero` for each of its cells."""
     total, source = step.scratch(0), step.tile.source
     assert source is not None
     shape = step.kernel.shape
@@ -152,28 +146,31 @@ def _window_sum(step: Step) -> View:
         return single.ops[0]
 
     step.window(body)
-    step.code.lanes("sub", total, total, step.given().zero_point[0] * shape.window[0] * shape.window[1])
+    step.code.lanes("sub", total, total, zero * shape.window[0] * shape.window[1])
     return total
 
 
 def _mean(step: Step) -> None:
     count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
-    step.scale_to(step.d, _window_sum(step), step.given().scale[0] / count / step.made.scale[0])
+    total = _window_sum(step, step.given().zero_point[0])
+    step.scale_to(step.d, total, step.given().scale[0] / count)
 
 
 def _avg_pool(step: Step) -> None:
-    """Divide by the count, halves away from 0: (|x| + count // 2) * ceil(2**s / count) >> s, exact for such sizes."""
+    """Divide by the count, halves away from 0: |x| * ceil(2**s / count) rounded once, and the sign again.
+
+    Exact for |x| <= 255 * count: the quotient's error is below 2**-s * |x|, its distance from a half is 0 or at least
+    1 / (2 * count), and s = 30 + bits of the count. Averages that leave the padding out are rounded around 0, those
+    that count it around the zero point (docs/arithmetic.md).
+    """
     count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
-    total, size, sign = _window_sum(step), step.scratch(1), step.scratch(2)
-    zero = step.made.zero_point[0]
-    bits = (255 * count + count // 2).bit_length()
-    shift = 30 - bits + count.bit_length() - 1
-    magic = -(-(1 << shift) // count)
+    zero = step.made.zero_point[0] if step.node.attribute("count_include_pad", True) else 0
+    total, size, sign = _window_sum(step, zero), step.scratch(1), step.scratch(2)
+    bits = (count - 1).bit_length()
+    multiplier = -(-(1 << 30 + bits) // count)
     step.code.lanes("mul", size, total, -1)
     step.code.lanes("max", size, total, size)
-    step.code.lanes("add", size, size, count // 2)
-    step.code.lanes("mul", size, size, magic)
-    step.code.lanes("sra", size, size, shift)
+    step.code.requantize(size, size, multiplier=multiplier, shift=1 - bits, low=rowwise.LOWEST, high=rowwise.HIGHEST)
     step.code.lanes("gt", sign, total, 0)
     step.code.lanes("shl", sign, sign, 1)
     step.code.lanes("sub", sign, sign, 1)
@@ -190,10 +187,7 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "relu": _clamp,
     "relu6": _clamp,
     "clip": _clamp,
-    "sigmoid": _table,
-    "tanh": _table,
-    "gelu": _table,
-    "silu": _table,
+    **dict.fromkeys(TABLES, _table),
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
     "global_avg_pool": _mean,

@@ -59,6 +59,12 @@ class Steps:
     def is_integer(self) -> bool:
         return self.kernel.shape.is_integer
 
+    def time(self, width: int) -> Expr:
+        """Return the offset of the step's `width` bytes in a row of the sequence; backwards from its last step."""
+        if self.node.attribute("reverse", False):
+            return Expr((self.steps - 1) * width, (("t", -width),))
+        return Expr(0, (("t", width),))
+
     def left(self) -> Expr:
         return Expr(self.batch, (("b", -self.rows),)) if self.batch % self.rows else NOTHING
 
@@ -156,7 +162,7 @@ def _product(s: Steps, source: Expr, stride: int, k: int, first_row: int, sums: 
 
 def _matrix(s: Steps) -> Tree:
     sums = Expr(s.kernel.buffer("sums").address)
-    x = s.at("input") + Expr(0, (("t", s.features * s.size),))
+    x = s.at("input") + s.time(s.features * s.size)
     step: Tree = (
         sync(wait=((VECTOR, MATRIX),)),
         *_product(s, x, s.steps * s.features * s.size, s.features, 0, sums, s.left()),
@@ -201,7 +207,7 @@ class Lanes:
     def output(self) -> View:
         """The hidden state of step t in the output tile."""
         line = self.s.hidden * self.s.size
-        return View(self.s.type, self.s.at("output") + Expr(0, (("t", line),)), (self.s.steps * line, 0, 0))
+        return View(self.s.type, self.s.at("output") + self.s.time(line), (self.s.steps * line, 0, 0))
 
     def last(self, number: int) -> View:
         """Where the last hidden state (0) and cell (1) stand behind the output tile."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from onchip.ir.graph import Node, Quantization
 from onchip.ir.plan import Kernel
 from onchip.isa.memory import ACC
@@ -17,7 +19,7 @@ from onchip.lowering.context import Context
 from onchip.lowering.tree import Expr, Loop, Op
 from onchip.lowering.weights import Stored
 from onchip.numerics import quantize_multiplier
-from onchip.ops.requantizing import output_limits
+from onchip.ops.requantizing import f32_multipliers, output_limits, real_multipliers
 from onchip.ops.types import Attributes
 
 
@@ -82,14 +84,21 @@ class Step:
     def scratch(self, number: int) -> View:
         return self.tile.scratch_tile(self.free + number)
 
-    def scale_to(self, d: View, a: View, real: float, *, zero_in: int = 0) -> None:
-        """d = clamp((a - zero_in) * real + zero point)."""
-        multiplier, shift = quantize_multiplier(real)
+    def scale_to(self, d: View, a: View, *scales: float, zero_in: int = 0) -> None:
+        """d = clamp((a - zero_in) * product of the scales / output scale + zero point)."""
+        multiplier, shift = self._multiplier(scales)
         low, high = self.limits()
         self.code.requantize(
             d, a, multiplier=multiplier, shift=shift, rounding=self.rounding, zero_out=self.made.zero_point[0],
             low=low, high=high, zero_in=zero_in,
         )  # fmt: skip
+
+    def _multiplier(self, scales: tuple[float, ...]) -> tuple[int, int]:
+        """Return (q, e), or the bits of a float32 and 0, as the node rounds."""
+        given = tuple(Quantization((scale,), (0,)) for scale in scales)
+        if self.rounding == "fp32":
+            return int(f32_multipliers(given, self.made).view(np.int32)[0]), 0
+        return quantize_multiplier(float(real_multipliers(given, self.made)[0]))
 
     def window(self, body: Callable[[Expr], Op | Loop]) -> None:
         """Run one instruction for each tap of the kernel's window; `body` gets the tap's offset in the source tile."""
@@ -104,24 +113,31 @@ class Step:
 
 
 def fused_max_pool(step: Step) -> None:
-    """The window's elements lie in the accumulator: rows (p, q) of the tile, pooled ph x pw."""
+    """The window's elements lie in the accumulator: rows (p, q) of the tile, pooled ph x pw.
+
+    The maximum so far stays in the accumulator: a bank of local memory that STORE reads has no second read port.
+    """
     ph, pw = step.kernel.shape.pool
     b, p, q = step.a.strides
     rows = step.tile.stored_rows
     view = replace(step.a, strides=(b, p * ph, q * pw))
-    for i in range(ph):
-        for j in range(pw):
-            tap = view.moved(i * p + j * q)
-            if i == j == 0:
-                step.code.lanes("copy", step.d, tap, 0, rows=rows)
-            else:
-                step.code.lanes("max", step.d, step.d, tap, rows=rows)
+    taps = [view.moved(i * p + j * q) for i in range(ph) for j in range(pw)]
+    total = rows.packed(step.scratch(0).at, ACC, 1)
+    found = taps[0]
+    for tap in taps[1:-1]:
+        step.code.lanes("max", total, found, tap, rows=rows)
+        found = total
+    if len(taps) == 1:
+        step.code.lanes("copy", step.d, found, 0, rows=rows)
+    else:
+        step.code.lanes("max", step.d, found, taps[-1], rows=rows)
 
 
 def joined(step: Step) -> None:
     """Put the inputs of a concat together: each lies at its place in a tile that is zero elsewhere."""
     assert step.tile.source is not None
-    a = step.tile.source
-    for side in step.tile.sides:
-        step.code.lanes("add", step.d, a, side)
-        a = step.d
+    a, total = step.tile.source, step.scratch(0)
+    for side in step.tile.sides[:-1]:
+        step.code.lanes("add", total, a, side)
+        a = total
+    step.code.lanes("add", step.d, a, step.tile.sides[-1])

@@ -49,7 +49,7 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
     joined = [
         sum(bool(name) and name != before for name in node.inputs) for node, before in zip(nodes, made, strict=True)
     ]
-    own = len(kernel.inputs) - sum(joined[1:])
+    own = 1 + len(tile.sides) - sum(joined[1:])
     first = tile.sums if tile.sums is not None else tile.source
     assert first is not None and own >= 1
     sides = list(tile.sides)

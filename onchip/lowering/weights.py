@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.ir.graph import Node
+from onchip.ir.graph import Node, attributes_of
 from onchip.ir.plan import Kernel
 from onchip.lowering import rowwise
 from onchip.lowering.context import Context, as_bytes
-from onchip.numerics import int8_table, quantize_multipliers
+from onchip.numerics import quantize_multipliers
+from onchip.ops.cost import is_table
+from onchip.ops.registry import look_up_op
 from onchip.ops.requantizing import f32_multipliers, real_multipliers
 
 LINE = 64  # bytes; parts of the parameter buffer start on such a line
-TABLE_OPS = {"sigmoid", "tanh", "gelu", "silu"}
 TABLE_BYTES = 1024
 
 
@@ -77,9 +78,8 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     for name, width, count, n_bytes, build in lanes:
         per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))
         rows.append(count)
-    tables = [
-        (node.name, _table(node, context)) for node in nodes if integer and node.op in TABLE_OPS | rowwise.TABLE_OPS
-    ]
+    with_tables = [node for node in nodes if integer and (node.op in rowwise.TABLE_OPS or looks_up(node, context))]
+    tables = [(node.name, _table(node, context)) for node in with_tables]
     address = None
     if tables:
         build_all: Callable[[], Any] = lambda: np.concatenate([build() for _, build in tables])  # noqa: E731
@@ -123,11 +123,19 @@ def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np
 def _table(node: Node, context: Context) -> Callable[[], NDArray[np.uint8]]:
     if node.op in rowwise.TABLE_OPS:
         return lambda: rowwise.table(node, context)
-    key = "gelu_tanh" if node.op == "gelu" and node.attribute("approximate", "none") == "tanh" else node.op
 
     def build() -> NDArray[np.uint8]:
-        px, py = context.quantization(node.inputs[0]), context.quantization(node.outputs[0])
-        values = int8_table(key, px.scale[0], px.zero_point[0], py.scale[0], py.zero_point[0])
+        """The op's integer meaning of every int8."""
+        op = look_up_op(node.op, node.name)
+        assert op.integer is not None
+        given, made = ((context.quantization(name),) for name in (node.inputs[0], node.outputs[0]))
+        values = op.integer(attributes_of(node, op), given, made, np.arange(-128, 128).astype(np.int8))[0]
         return as_bytes(np.asarray(values).astype(np.int32))
 
     return build
+
+
+def looks_up(node: Node, context: Context) -> bool:
+    """Return whether an int8 node is one table lookup."""
+    given, made = (context.graph.tensor(name).quantization for name in (node.inputs[0], node.outputs[0]))
+    return is_table(node.op, rescales=given != made)

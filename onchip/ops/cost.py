@@ -21,6 +21,13 @@ class VectorCost:
 
 
 TABLE = 1024  # bytes: 256 words of 32 bits
+# int8 -> int8 by one lookup; relu and relu6 too where input and output differ in scale
+TABLES = (
+    *("sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "neg", "abs", "ceil", "floor", "round", "sign", "log"),
+    *("sin", "cos", "reciprocal", "rsqrt", "hard_sigmoid", "hard_swish", "leaky_relu", "elu", "celu", "selu"),
+    *("softplus", "softsign", "mish"),
+)
+RESCALED_TABLES = ("relu", "relu6")
 
 INTEGER: dict[str, VectorCost] = {
     "conv2d": VectorCost(1, 1),
@@ -32,11 +39,8 @@ INTEGER: dict[str, VectorCost] = {
     "relu": VectorCost(1),
     "relu6": VectorCost(1),
     "clip": VectorCost(1),
-    "sigmoid": VectorCost(4, 0, TABLE),
-    "tanh": VectorCost(4, 0, TABLE),
-    "gelu": VectorCost(4, 0, TABLE),
-    "silu": VectorCost(4, 0, TABLE),
-    "max_pool2d": VectorCost(1),
+    **dict.fromkeys(TABLES, VectorCost(4, 0, TABLE)),
+    "max_pool2d": VectorCost(1, 1),
     "avg_pool2d": VectorCost(8, 3),
     "global_avg_pool": VectorCost(2, 1),
     "mean": VectorCost(2, 1),
@@ -44,19 +48,26 @@ INTEGER: dict[str, VectorCost] = {
     "layer_norm": VectorCost(12, 3, 0, row_wise=True),
     "requantize": VectorCost(1),
     "identity": VectorCost(1),
-    "concat": VectorCost(1),
+    "concat": VectorCost(1, 1),
     "slice": VectorCost(1),
     "gather": VectorCost(1),
     "transpose": VectorCost(1),
 }
 FLOAT: dict[str, VectorCost] = {
-    **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items()},
+    **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items() if name not in TABLES[4:]},
     "softmax": VectorCost(6, 1, row_wise=True),
     "layer_norm": VectorCost(6, 1, row_wise=True),
     "batch_norm": VectorCost(2, 1),
 }
 
 
-def vector_cost(op: str, *, integer: bool) -> VectorCost | None:
+def is_table(op: str, *, rescales: bool) -> bool:
+    """Return whether an int8 op is one table lookup; `rescales`: its input and output differ in quantization."""
+    return op in TABLES or (rescales and op in RESCALED_TABLES)
+
+
+def vector_cost(op: str, *, integer: bool, rescales: bool = False) -> VectorCost | None:
     """Return an op's cost on the vector unit, None where it has no instruction sequence."""
+    if integer and is_table(op, rescales=rescales):
+        return INTEGER[TABLES[0]]
     return (INTEGER if integer else FLOAT).get(op)

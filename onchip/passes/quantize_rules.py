@@ -276,6 +276,9 @@ def _lstm(rewrite: Rewrite, node: Node) -> None:
     names = [*node.inputs, *("",) * (7 - len(node.inputs))]
     if names[5] or names[6]:
         raise NotSupported("OC1384", node.name, "an int8 lstm starts from zeros, this one is given a state")
+    if len(names) > 7 and names[7]:
+        hint = "Run sequences of equal length together"
+        raise NotSupported("OC1384", node.name, "an int8 lstm runs whole sequences, this one has lengths", next=hint)
     x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
     y, h, c = (rewrite.result(name) for name in node.outputs)
     qy = y.quantization

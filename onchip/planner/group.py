@@ -14,11 +14,12 @@ from math import prod
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
+from onchip.ops.cost import TABLES
 from onchip.planner.dimensions import attributes, dims
 
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
-JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "sigmoid", "tanh", "gelu", "silu", "requantize", "max_pool2d")
+JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "requantize", "max_pool2d", *TABLES)
 ANCHORS_THAT_CHAIN = ("conv2d", "linear", *JOINS)
 
 
@@ -148,4 +149,5 @@ def _pools_whole_windows(graph: Graph, node: Node, group: Group) -> bool:
     assert isinstance(kernel, tuple)
     whole = p % int(kernel[0]) == 0 and q % int(kernel[1]) == 0
     plain = group.nodes[0].op == "conv2d" and not any(attributes(node).integers("padding"))
+    plain = plain and attributes(node).integers("dilation") == (1, 1)
     return kernel == stride and whole and plain and attributes(group.nodes[0]).integer("groups") == 1

@@ -59,7 +59,8 @@ def _kernels(
         return (Kernel(name, nodes, inputs, group.output, shape, mapping, buffers),)
     levels = {p.tensor: p.level(chip) for p in places if p.tensor in (inputs[0], group.output)}
     memories = levels.get(inputs[0], 0), levels.get(group.output, 0)
-    shape = replace(shape_of(group.nodes, inputs[1:], graph, dtype), levels=memories)
+    sides = () if group.nodes[0].op == "gather" else inputs[1:]  # row numbers are no tile
+    shape = replace(shape_of(group.nodes, sides, graph, dtype), levels=memories)
     return tuple(
         Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
         for mapping in _ranked(name, shape, chip, effort)[:count]

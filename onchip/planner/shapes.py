@@ -26,7 +26,7 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
     """Return the Shape of a group: its first node decides the kind, the others add vector work."""
     anchor, last = nodes[0], nodes[-1]
     integer = dtype == "int8"
-    costs = [_cost(node, integer=integer) for node in nodes]
+    costs = [_cost(node, graph, integer=integer) for node in nodes]
     out = dims(graph, last.outputs[0])
     flat = all(prod(dims(graph, side)) == prod(out) for side in sides)
     rows, n = _rows(out, flat)
@@ -47,13 +47,23 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
     if anchor.op in MOVES:
         return MOVES[anchor.op](anchor, graph, plain)
     if anchor.op == "gather":
-        grid = (1, 1, prod(out[:-1]), out[-1])
-        return replace(plain, grid=grid, source=grid, parameters_per_lane=False)
+        return _gather(anchor, graph, plain)
     return plain
 
 
-def _cost(node: Node, *, integer: bool) -> VectorCost:
-    cost = vector_cost(node.op, integer=integer)
+def _gather(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Rows of a table: as many as there are row numbers, each of all that lies behind the table's first axis."""
+    axis = attributes(node).integer("axis")
+    if axis:
+        raise NotSupported("OC1309", node.name, f"gather along axis {axis}", limit="runs along axis 0")
+    table, ids = (dims(graph, name) for name in node.inputs[:2])
+    grid = (1, 1, prod(ids), prod(table[1:]))
+    return replace(plain, grid=grid, source=grid, parameters_per_lane=False)
+
+
+def _cost(node: Node, graph: Graph, *, integer: bool) -> VectorCost:
+    given, made = (graph.tensor(name).quantization for name in (node.inputs[0], node.outputs[0]))
+    cost = vector_cost(node.op, integer=integer, rescales=given != made)
     if cost is None:
         raise NotSupported("OC1305", node.name, f"op '{node.op}' has no instruction sequence for this dtype")
     return cost

@@ -62,7 +62,9 @@ class Runner:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs. Raises UsageError where an input is missing or has another shape."""
         before, after = self.program.host_before, self.program.host_after
-        tensors = dict(inputs) if before is None else {**inputs, **evaluate(before, inputs)}
+        tensors = dict(inputs)
+        if before is not None:
+            tensors |= evaluate(before, {name: value for name, value in inputs.items() if name in before.inputs})
         for region in self.program.regions:
             if region.kind == "input":
                 self._write(region, tensors)
