@@ -11,11 +11,23 @@ from onchip.lowering import rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
+from onchip.ops.cost import SEQUENCES
 
 
 def _float_unary(name: str) -> Callable[[Step], None]:
     def emit(step: Step) -> None:
         step.code.lanes(name, step.d, step.a, 0)
+
+    return emit
+
+
+def _float_sequence(names: tuple[str, ...]) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        a = step.a
+        for number, name in enumerate(names):
+            d = step.d if number == len(names) - 1 else step.scratch(0)
+            step.code.lanes(name, d, a, 0)
+            a = d
 
     return emit
 
@@ -66,7 +78,7 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     "linear": _float_conv,
     **{name: _float_binary(name) for name in ("add", "sub", "mul")},
     **{name: _float_unary("max") for name in ("relu", "relu6", "clip")},
-    **{name: _float_unary(name) for name in ("sigmoid", "tanh", "gelu", "silu")},
+    **{name: _float_sequence(names) for name, names in SEQUENCES.items()},
     **{name: _float_unary("copy") for name in ("identity", "slice", "gather", "transpose", "requantize")},
     "concat": joined,
     "max_pool2d": _float_window("max"),

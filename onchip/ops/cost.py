@@ -53,8 +53,26 @@ INTEGER: dict[str, VectorCost] = {
     "gather": VectorCost(1),
     "transpose": VectorCost(1),
 }
+# floats: one lane operation after the other; sin and cos run at the rate of exp (assumed)
+SEQUENCES: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "log", "rsqrt")},
+    **dict.fromkeys(("ceil", "floor", "round"), ("copy",)),
+    **dict.fromkeys(("sin", "cos"), ("exp",)),
+    **dict.fromkeys(("elu", "celu", "selu"), ("exp", "sub", "mul", "max")),
+    "neg": ("mul",),
+    "abs": ("mul", "max"),
+    "sign": ("gt", "gt", "sub"),
+    "reciprocal": ("recip",),
+    "hard_sigmoid": ("mul", "add", "max", "min"),
+    "hard_swish": ("mul", "add", "max", "min", "mul"),
+    "leaky_relu": ("mul", "max"),
+    "softplus": ("exp", "add", "log"),
+    "softsign": ("max", "add", "div"),
+    "mish": ("exp", "add", "log", "tanh", "mul"),
+}
 FLOAT: dict[str, VectorCost] = {
-    **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items() if name not in TABLES[4:]},
+    **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items()},
+    **{name: VectorCost(len(names), 1) for name, names in SEQUENCES.items()},
     "softmax": VectorCost(6, 1, row_wise=True),
     "layer_norm": VectorCost(6, 1, row_wise=True),
     "batch_norm": VectorCost(2, 1),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node, Tensor, constant_tensor
+from onchip.ops.cost import TABLES
 from onchip.ops.types import FLOAT_DTYPES, AttributeValue, Quantization
 from onchip.passes.calibrate import Calibration
 
@@ -338,7 +339,5 @@ RULES: dict[str, Rule] = {
     "concat": _joined,
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),
-    **dict.fromkeys(
-        ("softmax", "sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "neg", "relu", "relu6"), _plain
-    ),
+    **dict.fromkeys(("softmax", "relu", "relu6", *TABLES), _plain),
 }
