@@ -117,13 +117,18 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
         raise refused[0][1]
     made = comparison_json(reports, refused, spent=time.perf_counter() - begin)
     action = f"Next:  onchip estimate {request.words} --chip {reports[0].chip.name}   (where its time goes)"
-    text = comparison_text(reports, [f"{name}: {error}" for name, error in refused], action=action)
+    text = comparison_text(reports, [left_out(name, error) for name, error in refused], action=action)
     if output is not None:
         write_file(output, dump(made) if output.suffix == ".json" else text)
     if as_json:
         show_json(made)
     else:
         show(comparison_verdict(reports) if quiet else text)
+
+
+def left_out(chip: str, error: OnchipError) -> str:
+    """Return why a chip is not compared, with its name once."""
+    return str(error) if error.where == chip else f"{chip}: {error}"
 
 
 def comparison_json(reports: Sequence[Report], refused: Sequence[tuple[str, OnchipError]], *, spent: float) -> Json:

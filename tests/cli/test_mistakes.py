@@ -107,7 +107,7 @@ def test_damaged_onnx_files(onchip: Onchip, net: Path, tmp_path: Path) -> None:
     onchip("estimate", tmp_path / "dir.onnx", *EDGE).mistake("OC1250", 2)
 
 
-@pytest.mark.parametrize(("op", "domain", "code"), [("Det", "", "OC1350"), ("FusedConv", "com.microsoft", "OC1352")])
+@pytest.mark.parametrize(("op", "domain", "code"), [("Det", "", "OC1350"), ("BeamSearch", "com.microsoft", "OC1352")])
 def test_an_op_that_is_not_supported(onchip: Onchip, tmp_path: Path, op: str, domain: str, code: str) -> None:
     info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in ("x",)]
     out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [] if op == "Det" else [4, 4])]

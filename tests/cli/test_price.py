@@ -123,7 +123,7 @@ def test_a_comparison_says_who_is_left_out_and_why(onchip: Onchip) -> None:
     made = onchip(*words, "--json").valid("compare-1.json")
     assert [row["chip"] for row in made["refused"]] == ["edge-npu-16"]
     assert made["refused"][0]["code"] == "OC1301"
-    assert "not compared\n  edge-npu-16: chip: OC1301 " in onchip(*words).out
+    assert "not compared\n  edge-npu-16: OC1301 " in onchip(*words).out
     onchip("compare", "@digits_cnn", "-c", "edge-npu-16", "--dtype", "bf16").mistake("OC1301", 3)
 
 
