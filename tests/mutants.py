@@ -69,7 +69,7 @@ MUTANTS = (
     Mutant("onchip/planner/plan.py", "if p[0] <= death and birth <= p[1]", "if p[0] < death and birth < p[1]", VALUES),
     Mutant("onchip/planner/group.py", "len(graph.consumers(tensor)) != 1", "len(graph.consumers(tensor)) == 0", VALUES),
     Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
-    Mutant("onchip/planner/sequence.py", '"accumulator", tiles, 1, 0', '"accumulator", tiles // 3, 1, 0', VALUES),
+    Mutant("onchip/planner/attend.py", "(scores - 1) * tq * row", "(scores - 1) * tq", VALUES),
     # --- lowering
     Mutant("onchip/lowering/grid.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
     Mutant(
@@ -100,9 +100,9 @@ MUTANTS = (
         "tests/test_tiny.py",
     ),
     Mutant(
-        "onchip/lowering/attention.py",
-        'code.lanes("mul", total, total, 128, rows=line)',
-        'code.lanes("mul", total, total, 127, rows=line)',
+        "onchip/lowering/attention_vector.py",
+        'code.lanes("mul", total, total, 128',
+        'code.lanes("mul", total, total, 127',
         VALUES,
     ),
     Mutant("onchip/lowering/lstm.py", "30 - k.cell_bits", "29 - k.cell_bits", VALUES),

@@ -56,6 +56,13 @@ class Expr:
             base, slot = base + slot, -slot
         return Expr(base, tuple((n, s) for n, s in self.strides if n != name), self.cores, double, slot)
 
+    def later(self, name: str) -> Expr:
+        """Return the operand as it is one iteration of the named loop later."""
+        base = self.base + sum(stride for n, stride in self.strides if n == name)
+        if name in self.double:
+            return Expr(base + self.slot, self.strides, self.cores, self.double, -self.slot)
+        return replace(self, base=base)
+
     def affine(self, levels: tuple[str, ...]) -> Affine:
         """Return the operand with loops numbered by their depth; loops that are not open count as index 0."""
         strides = [0] * LEVELS
@@ -124,6 +131,18 @@ def put(node: Op | Loop, name: str, index: int) -> Op | Loop:
         first = tuple(n for n in first if n != name)
         sub = 1 if index else sub
     return replace(node, fields=fields, first=first, sub=sub)
+
+
+def later(tree: Tree, name: str) -> Tree:
+    """Return the code as it is one iteration of the named loop later; nothing in it may ask for the first one."""
+    return tuple(_later(node, name) for node in tree)
+
+
+def _later(node: Op | Loop, name: str) -> Op | Loop:
+    if isinstance(node, Loop):
+        return replace(node, body=later(node.body, name))
+    assert name not in node.first
+    return replace(node, fields=tuple((k, v.later(name) if isinstance(v, Expr) else v) for k, v in node.fields))
 
 
 def flatten(tree: Tree, levels: tuple[str, ...] = ()) -> list[Instruction]:

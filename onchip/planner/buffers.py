@@ -33,6 +33,17 @@ class Sizes:
     scratch: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A buffer of a sequence kernel before it has an address; pieces of one region share banks."""
+
+    name: str
+    memory: str
+    size: int
+    slots: int
+    region: int
+
+
 def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: int = ALIGNMENT) -> Sizes:
     """Return the sizes of a tile's buffers, rounded up to lines; with lines of one byte they are what a tile moves."""
     (r, s), es = shape.window, shape.element_bytes
@@ -111,3 +122,24 @@ def _accumulator(size: Sizes, mapping: Mapping, chip: Chip) -> tuple[Buffer, ...
     if size.scratch:
         found.append(Buffer("scratch", "accumulator", int(size.sums) * slots, int(size.scratch), 1))
     return tuple(found)
+
+
+def place_pieces(pieces: list[Piece], chip: Chip) -> tuple[tuple[Buffer, ...], int, int]:
+    """Return the buffers one behind the other, and the bytes of local memory and accumulator that they take."""
+    bank, found = bank_bytes(chip), list[Buffer]()
+    at = words = region = 0
+    for piece in pieces:
+        if piece.memory == "accumulator":
+            found.append(Buffer(piece.name, piece.memory, words, piece.size, piece.slots))
+            words += piece.size * piece.slots
+            continue
+        if piece.region != region:
+            at, region = -(-at // bank) * bank, piece.region
+        found.append(Buffer(piece.name, piece.memory, at, _align(piece.size), piece.slots))
+        at += found[-1].size * piece.slots
+    return tuple(found), at, 4 * words
+
+
+def fits(chip: Chip, local: int, accumulator: int) -> bool:
+    """Return whether so many bytes of local memory and accumulator are there."""
+    return local <= chip.local.size_bytes and accumulator <= chip.local.accumulator_bytes
