@@ -112,7 +112,8 @@ class Canvas:
         own = self.free(name, len(OPS[op].outputs))
         made = self._builder.node(op, inputs, name=own, **attributes)
         if isinstance(made, str) and not self._scalars.isdisjoint(inputs) and not any(map(self.shape, inputs)):
-            made = self.node("reshape", (made,), f"{name}.number", shape=()) if self.shape(made) else made
+            is_made_one = self.shape(made) == (1,) and op not in ("broadcast_to", "reshape", "tile")
+            made = self.node("reshape", (made,), f"{name}.number", shape=()) if is_made_one else made
         if op in COPYING and (params := self._quantization.get(inputs[0])) is not None and params.axis is None:
             self._quantization.update((o, params) for o in ((made,) if isinstance(made, str) else made))
         return (made,) if isinstance(made, str) else made

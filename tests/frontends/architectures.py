@@ -12,6 +12,8 @@ from torch.nn import functional
 from onchip.frontends.torch import read_torch
 from onchip.ir.graph import Graph
 from onchip.training.networks import AttentionClassifier, Cnn, LstmClassifier
+from tests.frontends.nets_sequence import SEQUENCE
+from tests.frontends.nets_vision import VISION
 
 Pair = tuple[nn.Module, tuple[Tensor, ...]]
 
@@ -178,11 +180,13 @@ ARCHITECTURES: dict[str, Callable[[], Pair]] = {
     "encoder": _encoder,
 }  # fmt: skip
 
+FAMILIES: dict[str, Callable[[], Pair]] = {**VISION, **SEQUENCE}
+
 
 def make(name: str) -> Pair:
     """Build a network with parameters and statistics that are all different from one another."""
     torch.manual_seed(0)
-    module, example = ARCHITECTURES[name]()
+    module, example = {**ARCHITECTURES, **FAMILIES}[name]()
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

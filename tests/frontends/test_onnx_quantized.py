@@ -78,7 +78,7 @@ def three(name: str) -> list[str]:
 @pytest.mark.parametrize("groups", [1, 2, 8])
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_qlinear_conv(kind: str, weight_kind: str, groups: int, per_channel: bool) -> None:
-    scale = np.linspace(0.002, 0.012, 16, dtype=np.float32) if per_channel else np.float32(0.01)
+    scale = np.linspace(0.002, 0.012, 16, dtype=np.float32) if per_channel else 0.01
     zero = 128 if weight_kind == "int8" else 117
     constants = {"w": integers(1, weight_kind, 16, 8 // groups, 3, 3), "b": integers(2, "int16", 16).astype(np.int32)}
     constants |= pair("x", 0.03, 141, kind) | pair("w", scale, zero, weight_kind) | pair("y", 0.11, 3, kind)

@@ -37,8 +37,13 @@ from onchip.frontends.torch.walk import Walk
 # kept whole: decomposing them loses what they are (an LSTM is 6 nodes or 327)
 KEPT = frozenset(
     (
-        "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "conv2d", "convolution", "gelu", "hardtanh", "layer_norm",
-        "linear", "lstm", "matmul", "max_pool2d", "relu6", "scaled_dot_product_attention", "silu", "softmax",
+        "adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "batch_norm", "conv1d", "conv2d", "convolution",
+        "elu", "gelu", "group_norm", "gru", "hardsigmoid", "hardswish", "hardtanh", "instance_norm", "layer_norm",
+        "leaky_relu", "linear", "log_sigmoid", "log_softmax", "logsumexp", "lstm", "matmul", "max_pool2d", "mish",
+        "pixel_shuffle", "pixel_unshuffle", "prelu", "reflection_pad1d", "reflection_pad2d", "relu6",
+        "replication_pad1d", "replication_pad2d", "rms_norm", "rnn_relu", "rnn_tanh", "roll",
+        "scaled_dot_product_attention", "silu", "softmax", "softplus", "tril", "triu", "upsample_bicubic2d",
+        "upsample_bilinear2d", "upsample_nearest2d",
     )
 )  # fmt: skip
 Module = nn.Module

@@ -51,7 +51,12 @@ def _cast(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     source = a["self"]
     if isinstance(source, fx.Node) and source.meta["val"].dtype == node.meta["val"].dtype:
         return walk.value(source)
-    raise walk.refuse(node, f"a conversion to {node.meta['val'].dtype}")
+    value = walk.value(source)
+    if isinstance(value, Fill):
+        return value
+    x = walk.operand(node, source)
+    made = walk.canvas.node("cast", (x,), walk.name(node), dtype=walk.dtype(node, node.meta["val"].dtype))
+    return made if walk.canvas.shape(made) == walk.shape(node) else Wide(made)
 
 
 def _cat(walk: Walk, node: fx.Node, a: Arguments) -> Value:
@@ -117,14 +122,17 @@ def _filled(value: float) -> Rule:
     return lambda walk, node, _a: Fill(value, walk.shape(node))
 
 
-def _masked_fill(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    inputs = (walk.tensor(node, a["mask"]), walk.tensor(node, a["value"]), walk.tensor(node, a["self"]))
-    return walk.canvas.node("where", inputs, walk.name(node))
+def _arange(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    """With numbers it is known, and does not come here."""
+    raise walk.refuse(node, "counts up to a symbolic dimension", code="OC1353")
 
 
-def _where(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    inputs = [walk.tensor(node, a["condition"]), walk.operand(node, a["self"]), walk.operand(node, a["other"])]
-    return walk.canvas.node("where", inputs, walk.name(node))
+def _unbind(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    x, axis = walk.tensor(node, a["self"]), int(a["dim"])
+    size = walk.canvas.shape(x)[axis]
+    if isinstance(size, str):
+        raise walk.refuse(node, f"takes the symbolic dimension '{size}' apart", code="OC1353")
+    return tuple(walk.canvas.select(x, walk.name(node), axis=axis, index=i) for i in range(size))
 
 
 ARRANGING: dict[str, Rule] = {
@@ -134,8 +142,12 @@ ARRANGING: dict[str, Rule] = {
     "permute.default": _permute, "transpose.int": _transpose, "t.default": _transpose,
     "clone.default": _same, "contiguous.default": _same, "alias.default": _same, "detach.default": _same,
     "lift_fresh_copy.default": _same, "dropout.default": _same, "_to_copy.default": _cast,
+    "arange.default": _arange, "arange.start": _arange, "arange.start_step": _arange, "unbind.int": _unbind,
+    "unflatten.int": _reshape, "view_as.default": _reshape,
+    "expand_as.default": _expand, "to.dtype": _cast, "lift_fresh.default": _same, "new_zeros.default": _filled(0.0),
+    "new_ones.default": _filled(1.0), "zeros_like.default": _filled(0.0), "ones_like.default": _filled(1.0),
+    "full_like.default": _full, "new_full.default": _full,
     "cat.default": _cat, "stack.default": _stack_op,
     "slice.Tensor": _slice, "select.int": _select, "split_with_sizes.default": _split, "split.Tensor": _split,
     "expand.default": _expand, "full.default": _full, "zeros.default": _filled(0.0), "ones.default": _filled(1.0),
-    "masked_fill.Scalar": _masked_fill, "where.self": _where, "where.ScalarOther": _where, "where.ScalarSelf": _where,
 }  # fmt: skip

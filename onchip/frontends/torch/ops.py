@@ -17,9 +17,12 @@ import torch
 from torch import Tensor, fx
 
 from onchip.errors import NotSupported
-from onchip.frontends.canvas import Canvas
 from onchip.frontends.torch.arrange import ARRANGING, Arguments, Rule
-from onchip.frontends.torch.walk import Fill, Known, Value, Walk, Wide
+from onchip.frontends.torch.promote import PROMOTED, number
+from onchip.frontends.torch.recurrent import RECURRENT
+from onchip.frontends.torch.reduce import REDUCED
+from onchip.frontends.torch.walk import Known, Value, Walk
+from onchip.frontends.torch.windows import WINDOWS, constant
 from onchip.ops.types import Array, AttributeValue
 
 
@@ -45,54 +48,15 @@ def _bind(node: fx.Node) -> dict[str, Any]:
     return {**bound, **dict(zip(names, node.args, strict=False)), **node.kwargs}
 
 
-def _pair(values: Any) -> tuple[int, int]:
-    numbers = [values] if isinstance(values, int) else list(cast("Sequence[int]", values))
-    return (numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def _constant(walk: Walk, node: fx.Node, arg: Any, what: str) -> Known:
-    value = walk.value(arg)
-    if not isinstance(value, Known):
-        raise walk.refuse(node, f"its {what} is not a parameter", limit="Weights have to be constants")
-    return value
-
-
-def _conv(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    weight = walk.array(_constant(walk, node, a["weight"], "weight"))
-    if weight.ndim != 4 or a.get("transposed", False):
-        raise walk.refuse(node, f"{node.target!s} over {weight.ndim - 2} dimensions", limit="Only 2-D convolution")
-    bias = None if a.get("bias") is None else _constant(walk, node, a["bias"], "bias")
-    dilation = _pair(a["dilation"])
-    stride, name = _pair(a["stride"]), walk.name(node)
-    if isinstance(a["padding"], str):
-        total = [0 if a["padding"] == "valid" else d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-        padding = (total[0] // 2, total[0] - total[0] // 2, total[1] // 2, total[1] - total[1] // 2)
-    else:
-        rows, columns = _pair(a["padding"])
-        padding = (rows, rows, columns, columns)
-    names = (_constant(walk, node, a["weight"], "weight").name, "" if bias is None else bias.name)
-    return walk.canvas.conv2d(
-        walk.tensor(node, a["input"]), name, weight=weight, bias=None if bias is None else walk.array(bias),
-        names=names, stride=stride, padding=padding, dilation=dilation, groups=int(a["groups"]),
-    )  # fmt: skip
-
-
 def _batch_norm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    mean, name = _constant(walk, node, a["running_mean"], "running mean"), walk.name(node)
+    mean, name = constant(walk, node, a["running_mean"], "running mean"), walk.name(node)
     ones, zeros = torch.ones_like(mean.tensor), torch.zeros_like(mean.tensor)
-    scale = Known(ones, f"{name}.weight") if a["weight"] is None else _constant(walk, node, a["weight"], "weight")
-    bias = Known(zeros, f"{name}.bias") if a["bias"] is None else _constant(walk, node, a["bias"], "bias")
-    parts = (scale, bias, mean, _constant(walk, node, a["running_var"], "running variance"))
+    scale = Known(ones, f"{name}.weight") if a["weight"] is None else constant(walk, node, a["weight"], "weight")
+    bias = Known(zeros, f"{name}.bias") if a["bias"] is None else constant(walk, node, a["bias"], "bias")
+    parts = (scale, bias, mean, constant(walk, node, a["running_var"], "running variance"))
     values = [(p.name, walk.array(p)) for p in parts]
     y = walk.canvas.batch_norm(walk.tensor(node, a["input"]), name, values, float(a["eps"]))
     return y if isinstance(node.meta["val"], Tensor) else (y, None, None)
-
-
-def _unary(op: str, **attributes: AttributeValue) -> Rule:
-    def rule(walk: Walk, node: fx.Node, _a: Arguments) -> Value:
-        return walk.canvas.node(op, (walk.tensor(node, node.args[0]),), walk.name(node), **attributes)
-
-    return rule
 
 
 def _gelu(walk: Walk, node: fx.Node, a: Arguments) -> Value:
@@ -107,55 +71,8 @@ def _clamp(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     )  # fmt: skip
 
 
-def _binary(op: str) -> Rule:
-    def rule(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-        left, right = walk.operand(node, a["self"]), walk.operand(node, a.get("other", a.get("exponent")))
-        if a.get("alpha", 1) != 1:
-            factor = walk.canvas.constant(f"{walk.name(node)}.alpha", np.array(a["alpha"], np.float32))
-            right = walk.canvas.node("mul", (right, factor), f"{walk.name(node)}.scaled")
-        made = walk.canvas.node(op, (left, right), walk.name(node))
-        return made if walk.canvas.shape(made) == walk.shape(node) else Wide(made)
-
-    return rule
-
-
-def _max_pool(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    if _pair(a["dilation"]) != (1, 1):
-        raise walk.refuse(node, f"max pooling with dilation {a['dilation']}")
-    y = _pool(walk, node, a, "max_pool2d")
-    return y if isinstance(node.meta["val"], Tensor) else (y, None)
-
-
-def _avg_pool(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    if a["divisor_override"] is not None:
-        raise walk.refuse(node, "average pooling with divisor_override")
-    return _pool(walk, node, a, "avg_pool2d", count_include_pad=bool(a["count_include_pad"]))
-
-
-def _pool(walk: Walk, node: fx.Node, a: Arguments, op: str, **attributes: AttributeValue) -> str:
-    kernel, (rows, columns) = _pair(a["kernel_size"]), _pair(a["padding"])
-    stride = _pair(a["stride"]) if a["stride"] else kernel
-    return walk.canvas.pool2d(
-        op, walk.tensor(node, a["self"]), walk.name(node), kernel=kernel, stride=stride,
-        padding=(rows, rows, columns, columns), ceil_mode=bool(a["ceil_mode"]), **attributes,
-    )  # fmt: skip
-
-
-def _adaptive_pool(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    x = walk.tensor(node, a["self"])
-    size, want = walk.canvas.shape(x)[2:], _pair(a["output_size"])
-    if want == (1, 1):
-        return walk.canvas.pool2d("global_avg_pool", x, walk.name(node))
-    if any(isinstance(s, str) or s % w for s, w in zip(size, want, strict=True)):
-        raise walk.refuse(node, f"adaptive pooling of {size} to {want}", limit="The output has to divide the input")
-    kernel = (int(size[0]) // want[0], int(size[1]) // want[1])
-    return walk.canvas.pool2d("avg_pool2d", x, walk.name(node), kernel=kernel, stride=kernel)
-
-
 def _linear(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    weight = walk.value(a["weight"])
-    if not isinstance(weight, Known):
-        raise walk.refuse(node, "its weight is not a parameter")
+    constant(walk, node, a["weight"], "weight")
     inputs = [walk.tensor(node, a["input"]), walk.tensor(node, a["weight"])]
     if a["bias"] is not None:
         inputs.append(walk.tensor(node, a["bias"]))
@@ -178,55 +95,25 @@ def _turned(walk: Walk, matrix: Known) -> str:
 
 
 def _addmm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    matrix, bias = _constant(walk, node, a["mat2"], "matrix"), _constant(walk, node, a["self"], "bias")
+    matrix, bias = constant(walk, node, a["mat2"], "matrix"), constant(walk, node, a["self"], "bias")
     if a["alpha"] != 1 or a["beta"] != 1 or bias.tensor.dim() != 1:
         raise walk.refuse(node, "addmm with factors")
     inputs = (walk.tensor(node, a["mat1"]), _turned(walk, matrix), walk.tensor(node, a["self"]))
     return walk.canvas.node("linear", inputs, walk.name(node))
 
 
-def _lstm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    if a["bidirectional"]:
-        raise walk.refuse(node, "a bidirectional LSTM", limit="One direction is read")
-    if len(walk.canvas.shape(x := walk.tensor(node, a["input"]))) != 3:
-        raise walk.refuse(node, "an LSTM over an unbatched sequence")
-    name, layers = walk.name(node), int(a["num_layers"])
-    parameters = [_constant(walk, node, p, "weight") for p in a["params"]]
-    per_layer = len(parameters) // layers
-    if per_layer != (4 if a["has_biases"] else 2):
-        raise walk.refuse(node, "an LSTM with projections")
-    y = x if a["batch_first"] else walk.canvas.transpose(x, (1, 0, 2))
-    last: list[tuple[str, str]] = []
-    for layer in range(layers):
-        own = parameters[per_layer * layer : per_layer * (layer + 1)]
-        weights = [(p.name, walk.array(p)) for p in own]
-        states = [_state(walk, node, s, layer) for s in a["hx"]]
-        label = name if layers == 1 else f"{name}.{layer}"
-        y, h, c = walk.canvas.lstm_layer(
-            y, label, weights=[*weights, *(None,) * (4 - per_layer)], hidden=own[1].tensor.shape[1],
-            h0=states[0], c0=states[1],
-        )  # fmt: skip
-        last.append((h, c))
-    y = y if a["batch_first"] else walk.canvas.transpose(y, (1, 0, 2))
-    return (
-        y,
-        _stack(walk.canvas, [h for h, _ in last], f"{name}.h"),
-        _stack(walk.canvas, [c for _, c in last], f"{name}.c"),
-    )
-
-
-def _state(walk: Walk, node: fx.Node, arg: Any, layer: int) -> str:
-    """Give the initial state of a layer [B,H]; "" for zeros."""
-    value = walk.value(arg)
-    if (isinstance(value, Fill) and value.value == 0) or (isinstance(value, Known) and not value.tensor.any()):
-        return ""
-    return walk.canvas.select(walk.tensor(node, arg), f"{walk.name(node)}.state", axis=0, index=layer)
-
-
-def _stack(canvas: Canvas, parts: Sequence[str], name: str) -> str:
-    """[B,H] of every layer -> [layers,B,H]."""
-    rows = [canvas.reshape(p, (1, *canvas.shape(p)), f"{p}.stack") for p in parts]
-    return rows[0] if len(rows) == 1 else canvas.node("concat", rows, name, axis=0)
+def _baddbmm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    """beta C + alpha A B."""
+    canvas, name = walk.canvas, walk.name(node)
+    y = canvas.node("matmul", (walk.tensor(node, a["batch1"]), walk.tensor(node, a["batch2"])), name)
+    if a["alpha"] != 1:
+        y = canvas.node("mul", (y, number(walk, node, a["alpha"])), f"{name}.scaled")
+    if a["beta"] == 0:
+        return y
+    c = walk.operand(node, a["self"])
+    if a["beta"] != 1:
+        c = canvas.node("mul", (c, number(walk, node, a["beta"])), f"{name}.shift")
+    return canvas.node("add", (y, c), f"{name}.sum")
 
 
 def _attention(walk: Walk, node: fx.Node, a: Arguments) -> Value:
@@ -243,16 +130,50 @@ def _attention(walk: Walk, node: fx.Node, a: Arguments) -> Value:
 
 
 def _layer_norm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    if len(a["normalized_shape"]) != 1:
-        raise walk.refuse(node, f"layer norm over {len(a['normalized_shape'])} axes", limit="Only the last axis")
-    x = walk.tensor(node, a["input"])
-    parts = [walk.tensor(node, a[key]) if a[key] is not None else "" for key in ("weight", "bias")]
-    y = walk.canvas.node("layer_norm", (x, *parts), walk.name(node), eps=float(a["eps"]))
+    y = _last_norm(walk, node, a, "layer_norm", ("weight", "bias"))
     return y if isinstance(node.meta["val"], Tensor) else (y, None, None)
 
 
-def _softmax(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    return walk.canvas.along_last("softmax", walk.tensor(node, a["self"]), int(a["dim"]), walk.name(node))
+def _rms_norm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    return _last_norm(walk, node, a, "rms_norm", ("weight",))
+
+
+def _last_norm(walk: Walk, node: fx.Node, a: Arguments, op: str, keys: Sequence[str]) -> str:
+    """Normalise over the last axes, which become one."""
+    canvas, x, name = walk.canvas, walk.tensor(node, a["input"]), walk.name(node)
+    parts = [walk.tensor(node, a[key]) if a[key] is not None else "" for key in keys]
+    eps = float(torch.finfo(torch.float32).eps if a["eps"] is None else a["eps"])
+    shape, n = canvas.shape(x), len(a["normalized_shape"])
+    if n == 1:
+        return canvas.node(op, (x, *parts), name, eps=eps)
+    size = int(np.prod([int(d) for d in a["normalized_shape"]]))
+    flat = canvas.reshape(x, (*shape[: len(shape) - n], size), f"{name}.flat")
+    own = [canvas.reshape(p, (size,), f"{p}.flat") if p else "" for p in parts]
+    return canvas.reshape(canvas.node(op, (flat, *own), name, eps=eps), shape, f"{name}.apart")
+
+
+def _group_norm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    return _channel_norm(walk, node, a, "group_norm", groups=int(a["num_groups"]))
+
+
+def _instance_norm(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+    if a["running_mean"] is not None and not a["use_input_stats"]:
+        raise walk.refuse(node, "instance norm by running statistics", limit="Those of the input are read")
+    return _channel_norm(walk, node, a, "instance_norm")
+
+
+def _channel_norm(walk: Walk, node: fx.Node, a: Arguments, op: str, **more: AttributeValue) -> str:
+    canvas, x = walk.canvas, walk.tensor(node, a["input"])
+    parts = [walk.tensor(node, a[key]) if a[key] is not None else "" for key in ("weight", "bias")]
+    y = canvas.node(op, (canvas.channels_last(x), *parts), walk.name(node), eps=float(a["eps"]), **more)
+    return canvas.channels_first(y)
+
+
+def _softmax(op: str) -> Rule:
+    def rule(walk: Walk, node: fx.Node, a: Arguments) -> Value:
+        return walk.canvas.along_last(op, walk.tensor(node, a["self"]), int(a["dim"]), walk.name(node))
+
+    return rule
 
 
 def _embedding(walk: Walk, node: fx.Node, a: Arguments) -> Value:
@@ -261,42 +182,19 @@ def _embedding(walk: Walk, node: fx.Node, a: Arguments) -> Value:
     )
 
 
-def _mean(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-    x = walk.tensor(node, a["self"])
-    rank = len(walk.canvas.shape(x))
-    axes = tuple(sorted(d % rank for d in (a.get("dim") or range(rank))))
-    return walk.canvas.node("mean", (x,), walk.name(node), axes=axes, keepdims=bool(a.get("keepdim", False)))
-
-
-def _logical(op: str) -> Rule:
-    def rule(walk: Walk, node: fx.Node, a: Arguments) -> Value:
-        inputs = [walk.tensor(node, a[key]) for key in ("self", "other") if key in a]
-        return walk.canvas.node(op, inputs, walk.name(node))
-
-    return rule
-
-
 __all__ = ["TABLE", "write"]
 
 TABLE: dict[str, Rule] = {
-    "conv2d.default": _conv, "conv2d.padding": _conv, "convolution.default": _conv,
+    **PROMOTED, **WINDOWS, **REDUCED, **RECURRENT,
     "batch_norm.default": _batch_norm, "_native_batch_norm_legit_no_training.default": _batch_norm,
-    "relu.default": _unary("relu"), "relu6.default": _unary("relu6"), "sigmoid.default": _unary("sigmoid"),
-    "tanh.default": _unary("tanh"), "silu.default": _unary("silu"), "exp.default": _unary("exp"),
-    "sqrt.default": _unary("sqrt"), "erf.default": _unary("erf"), "neg.default": _unary("neg"),
-    "gelu.default": _gelu, "clamp.default": _clamp, "hardtanh.default": _clamp,
-    "add.Tensor": _binary("add"), "add.Scalar": _binary("add"), "sub.Tensor": _binary("sub"),
-    "sub.Scalar": _binary("sub"), "mul.Tensor": _binary("mul"), "mul.Scalar": _binary("mul"),
-    "div.Tensor": _binary("div"), "div.Scalar": _binary("div"), "pow.Tensor_Scalar": _binary("pow"),
-    "max_pool2d.default": _max_pool, "max_pool2d_with_indices.default": _max_pool, "avg_pool2d.default": _avg_pool,
-    "adaptive_avg_pool2d.default": _adaptive_pool, "_adaptive_avg_pool2d.default": _adaptive_pool,
-    "linear.default": _linear, "addmm.default": _addmm, "mm.default": _matmul, "bmm.default": _matmul,
-    "matmul.default": _matmul,
-    "lstm.input": _lstm, "scaled_dot_product_attention.default": _attention,
-    "layer_norm.default": _layer_norm, "native_layer_norm.default": _layer_norm,
-    "softmax.int": _softmax, "_softmax.default": _softmax, "embedding.default": _embedding,
-    "mean.dim": _mean, "mean.default": _mean,
-    "logical_not.default": _logical("logical_not"), "bitwise_not.default": _logical("logical_not"),
-    "logical_and.default": _logical("logical_and"), "bitwise_and.Tensor": _logical("logical_and"),
+    "gelu.default": _gelu, "clamp.default": _clamp, "hardtanh.default": _clamp, "clamp_min.default": _clamp,
+    "clamp_max.default": _clamp, "linear.default": _linear, "addmm.default": _addmm, "mm.default": _matmul,
+    "bmm.default": _matmul, "matmul.default": _matmul, "baddbmm.default": _baddbmm,
+    "scaled_dot_product_attention.default": _attention,
+    "layer_norm.default": _layer_norm, "native_layer_norm.default": _layer_norm, "rms_norm.default": _rms_norm,
+    "group_norm.default": _group_norm, "instance_norm.default": _instance_norm,
+    "softmax.int": _softmax("softmax"), "_softmax.default": _softmax("softmax"),
+    "log_softmax.int": _softmax("log_softmax"), "_log_softmax.default": _softmax("log_softmax"),
+    "embedding.default": _embedding,
     **ARRANGING,
 }  # fmt: skip

@@ -179,6 +179,8 @@ class Walk:
             return self.canvas.constant(value.name, self.array(value))
         if isinstance(value, (int, float)):
             return self.canvas.constant(f"{self.name(node)}.scalar", torch.tensor(float(value)).numpy())
+        if isinstance(value, (Wide, Fill)) and isinstance(arg, fx.Node):
+            return self._spread(node, arg)
         raise self.refuse(node, "an operand that is stretched over a symbolic dimension", code="OC1353")
 
     def operand(self, node: fx.Node, arg: Any) -> str:
@@ -187,8 +189,19 @@ class Walk:
         if isinstance(value, Wide):
             return value.tensor
         if isinstance(value, Fill):
-            return self.canvas.constant(f"{self.name(node)}.fill", torch.tensor(value.value).numpy())
+            dtype = cast("Tensor", arg.meta["val"]).dtype if isinstance(arg, fx.Node) else torch.float32
+            kind = torch.float32 if dtype in (torch.bfloat16, torch.float64) else dtype
+            return self.canvas.constant(f"{self.name(node)}.fill", torch.tensor(value.value, dtype=kind).numpy())
         return self.tensor(node, arg)
+
+    def _spread(self, node: fx.Node, arg: fx.Node) -> str:
+        """Give a stretched value in its full shape."""
+        x, shape = self.operand(node, arg), self.shape(arg)
+        if self.canvas.shape(x) == shape:
+            return x
+        is_known = all(isinstance(d, int) for d in shape)
+        target = cast("tuple[int, ...]", shape) if is_known else tuple(map(str, shape))
+        return self.canvas.node("broadcast_to", (x,), f"{self.name(arg)}.full", shape=target)
 
     def array(self, value: Known) -> NDArray[Any]:
         """Give the values of a known tensor; one array per tensor, a copy."""
