@@ -30,7 +30,6 @@ from onchip.planner.tile import EFFORT
 from onchip.reports.summary import summarize
 from onchip.simulator.clock import estimate_cycles, simulate_cycles
 from onchip.simulator.energy import energy
-from onchip.simulator.values import run_values
 
 FLOAT_NAMES = {"fp32": "f32", "fp16": "f16"}  # chip files spell these two as vendors do
 Watch = Callable[[str, Any], None]
@@ -200,7 +199,9 @@ def simulate(
 ) -> Trace | RunTrace:  # fmt: skip
     """Play every instruction; with inputs also run the values, bit for bit. Raises NotSupported for float values."""
     trace = simulate_cycles(program, events=events, progress=progress)
-    return trace if inputs is None else run_values(program, inputs, trace)
+    if inputs is None:
+        return trace
+    return importlib.import_module("onchip.simulator.values").run_values(program, inputs, trace)
 
 
 def report(trace: Trace) -> Report:

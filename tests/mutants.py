@@ -59,6 +59,9 @@ MUTANTS = (
         "fits &= size.sums > -1",
         VALUES,
     ),
+    Mutant(
+        "onchip/planner/prices.py", "again = outer[i] == 1", "again = outer[i] == 0", "tests/planner/test_prices.py"
+    ),
     Mutant("onchip/planner/buffers.py", "at += int(n_bytes) * m.slots", "at += int(n_bytes)", VALUES),
     Mutant(
         "onchip/planner/buffers.py",

@@ -1,8 +1,8 @@
 """How long each instruction keeps its unit, in closed form: the one place that knows.
 
 In: sizes of the instruction after clipping, and the chip as a flat array of integers (`machine`). Out: cycles. The
-functions are plain integer Python without objects: compiled code calls them (numba's `register_jitable`), and so do the
-planner and the tests, as they are.
+functions are plain integer Python without objects: the event engine compiles them, the planner and the tests call them
+as they are.
 
 `occupancy` is how long the next instruction of the same unit has to wait, `latency` how much later the result is there;
 a stream completes in order. An empty instruction occupies its unit for one cycle. CFG words are loaded into the address
@@ -37,8 +37,6 @@ definition of our machine. assumed: VECTOR_LATENCY, DOT_LATENCY (pipeline depths
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
 VECTOR_LATENCY = 4  # assumed: read, two execute stages, write
 DOT_LATENCY = 16  # assumed: depth of a dot-product unit's pipeline
 
@@ -52,18 +50,15 @@ MACHINE_SIZE = RATES + 256
 WEIGHT_STATIONARY, OUTPUT_STATIONARY, DOT_PRODUCT = range(3)
 
 
-@register_jitable
 def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-@register_jitable
 def port_cycles(n_bytes: int, numerator: int, denominator: int) -> int:
     """Return the cycles that `n_bytes` need on a port of numerator/denominator bytes per cycle."""
     return ceil_div(n_bytes * denominator, numerator)
 
 
-@register_jitable
 def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
     """Return cycles to bring k x n weights to the shadow registers.
 
@@ -76,7 +71,6 @@ def weight_load_occupancy(machine, k: int, n: int, element_bytes: int) -> int:  
     return max(machine[ROWS], port_cycles(k * n * element_bytes, machine[WEIGHT_NUM], machine[WEIGHT_DEN]))
 
 
-@register_jitable
 def matmul_occupancy(machine, m: int, k: int, n: int, element_bytes: int) -> int:  # type: ignore[no-untyped-def]
     """Return cycles that a matmul of m x k by k x n keeps the array.
 
@@ -97,7 +91,6 @@ def matmul_occupancy(machine, m: int, k: int, n: int, element_bytes: int) -> int
     return max(ceil_div(shapes, machine[UNITS]), port_cycles(operand_bytes, machine[READ_NUM], machine[READ_DEN]))
 
 
-@register_jitable
 def matmul_latency(machine) -> int:  # type: ignore[no-untyped-def]
     """Return how much later than the array is free the last sum arrives: the array's diagonal, rows + columns - 2, or
     the pipeline of a dot-product unit, 16.
@@ -107,7 +100,6 @@ def matmul_latency(machine) -> int:  # type: ignore[no-untyped-def]
     return machine[ROWS] + machine[COLUMNS] - 2
 
 
-@register_jitable
 def vector_occupancy(machine, sub: int, rows: int, n: int, read_bytes: int, write_bytes: int) -> int:  # type: ignore[no-untyped-def]
     """Return cycles of a vector instruction on `rows` rows of `n` lanes that moves so many bytes of local memory:
     max(rows*ceil(n/elements per cycle), port(read), port(written)).

@@ -22,8 +22,8 @@ from onchip.ir.trace import EVENT, NO_EVENTS, KernelTrace, Trace
 from onchip.isa import BARRIER, LOOP, timing
 from onchip.isa.fields import Record
 from onchip.isa.machine import machine_of
-from onchip.simulator import engine
-from onchip.simulator.operands import Code, Ints
+from onchip.simulator import play
+from onchip.simulator.code import Code, Ints
 
 MAX_EVENTS = 1_000_000
 
@@ -102,11 +102,11 @@ def _play(program: Program, *, fast: bool, events: bool, progress: Callable[[int
 def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, room: int = 0) -> tuple[Ints, Ints]:
     """Return the totals of one kernel and the events that `room` had space for."""
     low, high = interior(arrays) if fast else (0, -1)
-    rows = np.zeros((room, engine.EVENT_FIELDS), np.int64)
-    totals, n = engine.play(arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
-    if totals[engine.STATUS] != engine.OK:
-        problem = "deadlock" if totals[engine.STATUS] == engine.DEADLOCK else "semaphore overflow"
-        raise InternalError("OC9007", name, f"{problem} after {totals[engine.INSTRUCTIONS]} instructions")
+    rows = np.zeros((room, play.EVENT_FIELDS), np.int64)
+    totals, n = play.play(arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
+    if totals[play.STATUS] != play.OK:
+        problem = "deadlock" if totals[play.STATUS] == play.DEADLOCK else "semaphore overflow"
+        raise InternalError("OC9007", name, f"{problem} after {totals[play.INSTRUCTIONS]} instructions")
     return totals, rows[:n]
 
 
@@ -190,10 +190,10 @@ def kernel_trace(
     t = [int(v) for v in totals]
     barrier = int(machine[timing.BARRIER_CYCLES])
     return KernelTrace(
-        kernel.name, kernel.nodes, "matmul" if t[engine.N_MATMULS] else "vector", start, t[engine.CYCLES] + barrier,
-        kernel.macs, t[engine.MATRIX_BUSY], t[engine.VECTOR_BUSY], t[engine.DRAM_READ], t[engine.DRAM_WRITE],
-        t[engine.SHARED_BYTES], t[engine.LOCAL_READ], t[engine.LOCAL_WRITE], t[engine.ACCUMULATOR_BYTES],
-        t[engine.VECTOR_LANES], t[engine.INSTRUCTIONS], active, kernel.local_bytes,
+        kernel.name, kernel.nodes, "matmul" if t[play.N_MATMULS] else "vector", start, t[play.CYCLES] + barrier,
+        kernel.macs, t[play.MATRIX_BUSY], t[play.VECTOR_BUSY], t[play.DRAM_READ], t[play.DRAM_WRITE],
+        t[play.SHARED_BYTES], t[play.LOCAL_READ], t[play.LOCAL_WRITE], t[play.ACCUMULATOR_BYTES],
+        t[play.VECTOR_LANES], t[play.INSTRUCTIONS], active, kernel.local_bytes,
         _waterfall(t, machine, program, barrier),
     )  # fmt: skip
 
@@ -201,22 +201,22 @@ def kernel_trace(
 def _waterfall(t: list[int], machine: Ints, program: Program, barrier: int) -> tuple[tuple[str, Fraction], ...]:
     parts = {name: Fraction(0) for name in ("useful", "underfill", "fill", "weights", "memory", "vector", "launch")}
     parts["launch"] = Fraction(barrier)
-    cycles = t[engine.CYCLES]
-    if t[engine.N_MATMULS]:
+    cycles = t[play.CYCLES]
+    if t[play.N_MATMULS]:
         peak = program.chip.peak_macs_per_cycle(program.dtype)
-        parts["useful"] = min(Fraction(t[engine.MACS], peak), Fraction(t[engine.MATRIX_BUSY]))
-        parts["underfill"] = t[engine.MATRIX_BUSY] - parts["useful"]
-        parts["weights"] = Fraction(t[engine.STALL_WEIGHTS])
-        parts["memory"], parts["vector"] = Fraction(t[engine.STALL_MEMORY]), Fraction(t[engine.STALL_VECTOR])
-        parts["fill"] = Fraction(t[engine.STALL_FILL])
-        tail = cycles - t[engine.LAST_MATRIX]
+        parts["useful"] = min(Fraction(t[play.MACS], peak), Fraction(t[play.MATRIX_BUSY]))
+        parts["underfill"] = t[play.MATRIX_BUSY] - parts["useful"]
+        parts["weights"] = Fraction(t[play.STALL_WEIGHTS])
+        parts["memory"], parts["vector"] = Fraction(t[play.STALL_MEMORY]), Fraction(t[play.STALL_VECTOR])
+        parts["fill"] = Fraction(t[play.STALL_FILL])
+        tail = cycles - t[play.LAST_MATRIX]
         drain = min(tail, timing.matmul_latency(machine))
-        to_vector = max(0, min(tail, t[engine.LAST_VECTOR] - t[engine.LAST_MATRIX]) - drain)
+        to_vector = max(0, min(tail, t[play.LAST_VECTOR] - t[play.LAST_MATRIX]) - drain)
         parts["fill"] += drain
         parts["vector"] += to_vector
         parts["memory"] += tail - drain - to_vector
-    elif t[engine.LAST_VECTOR]:
-        parts["memory"] = Fraction(t[engine.STALL_MEMORY] + cycles - t[engine.LAST_VECTOR])
+    elif t[play.LAST_VECTOR]:
+        parts["memory"] = Fraction(t[play.STALL_MEMORY] + cycles - t[play.LAST_VECTOR])
         parts["vector"] = cycles - parts["memory"]
     else:
         parts["memory"] = Fraction(cycles)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from onchip.isa import LOOP, MATRIX, MM, WLD
 from onchip.isa.memory import I8
-from onchip.simulator.operands import Code, Ints
+from onchip.simulator.code import Code, Ints
 from onchip.simulator.products import BLOCK, MARGIN, Form
 
 # a nest: its first MM, the loop over columns (-1: none), its loops, pairs in the innermost body, records, whether its

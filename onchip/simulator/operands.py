@@ -1,7 +1,7 @@
 """Operands as compiled code reads them: records as arrays, addresses and extents from loop indices.
 
 In: rows of a Record (see isa/fields.py) and the loop indices of a stream. Out: numbers. `Code` is a kernel's four
-streams behind each other, what both the event engine and the interpreter walk.
+streams behind each other (code.py).
 `stamp` names the state of the compiled sources: numba's cache looks at one file only, so each cached function closes
 over the stamp and is compiled again when any of them changes.
 """
@@ -12,31 +12,18 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from onchip.simulator.code import Code
+
 # what only compiled code calls: no entry from Python, which costs more to compile than the function; divisors are not 0
 inner = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)  # pyright: ignore[reportCallIssue]
 ACC = 3  # the operand type of accumulator words, see isa/memory.py
-
-
-class Code(NamedTuple):
-    """A kernel's records by field; `has` marks the affine operands that are not zero, `starts` the streams' borders."""
-
-    ops: NDArray[np.uint8]
-    waits: NDArray[np.uint8]
-    signals: NDArray[np.uint8]
-    subs: NDArray[np.uint8]
-    integers: Ints
-    affines: Ints
-    has: NDArray[np.bool_]
-    starts: Ints
 
 
 @cache

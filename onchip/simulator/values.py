@@ -22,8 +22,8 @@ from onchip.ir.trace import RunTrace, Trace
 from onchip.isa import LUT, RQ
 from onchip.simulator import interpreter
 from onchip.simulator.clock import kernel_arrays
+from onchip.simulator.code import Code
 from onchip.simulator.nests import find_nests, make_scratch
-from onchip.simulator.operands import Code
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
 from onchip.simulator.vectors import make_memory, make_stage
 

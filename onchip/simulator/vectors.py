@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onchip.simulator.code import Ints
 from onchip.simulator.lanes import INT_MAX, INT_MIN, lane
 from onchip.simulator.matrix import touch
-from onchip.simulator.operands import ACC, Ints, extent, inner, place, span, step_of
+from onchip.simulator.operands import ACC, extent, inner, place, span, step_of
 from onchip.simulator.products import MARGIN
 
 RQ, VOP, RED, LUT = 5, 6, 7, 8

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from onchip.isa import RECORD
-from onchip.simulator import engine
+from onchip.simulator import play
 from onchip.simulator.clock import KernelArrays, code_of, interior
 from tests import control_model
 from tests.strategies import Kernel, kernel, kernels, long_kernel, long_kernels, machine, machines
@@ -31,8 +31,8 @@ def arrays_of(made: Kernel) -> KernelArrays:
 def engine_run(made: Kernel, numbers: Numbers, *, fast: bool = False, room: int = 0) -> tuple[Numbers, list[Event]]:
     arrays = arrays_of(made)
     low, high = interior(arrays) if fast else (0, -1)
-    rows = np.zeros((room, engine.EVENT_FIELDS), np.int64)
-    totals, n = engine.play(arrays.code, numbers, arrays.initial, made.active, fast, low, high, rows)
+    rows = np.zeros((room, play.EVENT_FIELDS), np.int64)
+    totals, n = play.play(arrays.code, numbers, arrays.initial, made.active, fast, low, high, rows)
     return totals, [(int(s), int(start), int(end)) for s, start, end, _ in rows[:n]]
 
 
@@ -45,10 +45,10 @@ def text(made: Kernel) -> str:
 def check(made: Kernel, numbers: Numbers) -> None:
     cycles, events = control_model.play(made.streams, numbers, made.initial, made.active)
     totals, found = engine_run(made, numbers, room=20_000)
-    assert totals[engine.STATUS] == engine.OK, text(made)
+    assert totals[play.STATUS] == play.OK, text(made)
     assert sorted(found) == sorted(events), text(made)
-    assert totals[engine.CYCLES] == cycles, text(made)
-    assert totals[engine.INSTRUCTIONS] == len(events)
+    assert totals[play.CYCLES] == cycles, text(made)
+    assert totals[play.INSTRUCTIONS] == len(events)
 
 
 @pytest.mark.parametrize("block", range(10))
@@ -73,12 +73,12 @@ def test_long_loops_too(made: Kernel, numbers: Numbers) -> None:
 
 def test_skipping_repeated_iterations_is_exact() -> None:
     """1,000 loops whose extents are clipped at the ends: all totals but the causes of stalls are equal."""
-    stalls = [engine.STALL_FILL, engine.STALL_MEMORY, engine.STALL_VECTOR, engine.STALL_WEIGHTS]
-    exact = [i for i in range(engine.N_TOTALS) if i not in stalls]
+    stalls = [play.STALL_FILL, play.STALL_MEMORY, play.STALL_VECTOR, play.STALL_WEIGHTS]
+    exact = [i for i in range(play.N_TOTALS) if i not in stalls]
     for seed in range(1000):
         rng = Random(seed)
         made, numbers = long_kernel(rng), machine(rng)
         slow, _ = engine_run(made, numbers)
         fast, _ = engine_run(made, numbers, fast=True)
-        assert slow[engine.STATUS] == engine.OK
+        assert slow[play.STATUS] == play.OK
         assert slow[exact].tolist() == fast[exact].tolist(), f"seed {seed}\n{text(made)}"

@@ -1,0 +1,159 @@
+"""The formula that ranks mappings, as one compiled loop over the table of candidates.
+
+In: numbers of the shape and the chip (`tile.price` lists them), the machine array, and columns of candidates. Out: the
+predicted cycles of each. Loaded as kept machine code (isa/native.py).
+Everything is float64: sizes are whole numbers below 2**50, so that quotients round up exactly (`up`), and the lanes of
+one vector instruction work on as many candidates. The same in NumPy, integers as integers, stands in the tests.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import math
+
+from numba import njit
+
+from onchip.isa import timing
+from onchip.isa.native import OPTIONS
+from onchip.planner.tile import (
+    ACCUMULATOR_WORDS,
+    DILATION,
+    ELEMENT_BYTES,
+    FAR_OUTPUT,
+    FAR_SOURCE,
+    FILL,
+    HAS_SHARED,
+    IS_MATMUL,
+    IS_ROW_PACKED,
+    LANE_BYTES,
+    LOADS_SOURCE,
+    PASSES,
+    POOL,
+    ROW_INSTRUCTIONS,
+    SCRATCH,
+    SIDE_BYTES,
+    SIDE_INPUTS,
+    SLOTS,
+    SOURCE_CHANNELS,
+    STRIDE,
+    TABLE_BYTES,
+    TAP_BYTES,
+    VECTOR_TAPS,
+    WHOLE_LANES,
+    WINDOW,
+    B,
+    N,
+    P,
+    Q,
+)  # fmt: skip
+
+inner = njit(**OPTIONS)
+
+
+@inner
+def up(a, b):
+    return math.ceil(a / b)
+
+
+@inner
+def covered(extent, tiles):
+    """Return the share of whole tiles that lies inside the extent."""
+    return min(extent, tiles) / tiles
+
+
+@inner
+def array_cycles(x, m, tb, tp, tq, tn, tc, step):
+    """Cycles of the array for one tile and one depth tile."""
+    taps, es = x[WINDOW] * x[WINDOW + 1], x[ELEMENT_BYTES]
+    reading, read_rate = m[timing.READ_DEN], m[timing.READ_NUM]
+    if m[timing.DATAFLOW] == timing.WEIGHT_STATIONARY:
+        height, width = 1.0 * m[timing.ROWS], 1.0 * m[timing.COLUMNS] * m[timing.UNITS]
+        load = max(height, height * width * es * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM])
+        outside, depth = (1.0, taps) if x[IS_ROW_PACKED] else (taps, 1.0)
+        serial = m[timing.SERIAL] != 0
+        for i in range(len(step)):
+            rows = 1.0 * tb[i] * tp[i] * tq[i]
+            folds = outside * up(depth * tc[i], height)
+            rows = max(rows, rows * min(taps * tc[i], height) * es * reading / read_rate)
+            one = rows + load + height + width - 2 if serial else max(rows, load)
+            step[i] = folds * up(tn[i], width) * one
+        return
+    stationary = m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY
+    height = 1.0 * (m[timing.ROWS] if stationary else m[timing.NATIVE_M])
+    width = 1.0 * (m[timing.COLUMNS] * m[timing.UNITS] if stationary else m[timing.NATIVE_N])
+    deep = 1.0 if stationary else 1.0 * m[timing.NATIVE_K]
+    units = 1.0 if stationary else 1.0 * m[timing.UNITS]
+    for i in range(len(step)):
+        rows, k = 1.0 * tb[i] * tp[i] * tq[i], taps * tc[i]
+        read = (rows * k + k * tn[i]) * es * reading / read_rate
+        step[i] = max(up(up(rows, height) * up(tn[i], width) * up(k, deep), units), read)
+
+
+@inner
+def far_cycles(m, dram, shared, active):
+    rate = min(m[timing.DRAM_NUM] / m[timing.DRAM_DEN] / active, m[timing.CORE_NUM] / m[timing.CORE_DEN])
+    cycles = dram / rate
+    if m[timing.SHARED_NUM] != 0:
+        cycles = max(cycles, shared * active * m[timing.SHARED_DEN] / m[timing.SHARED_NUM])
+    return cycles
+
+
+def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step, cycles):
+    """Write the predicted cycles of each candidate; `step` is room. See `tile.price` for what they mean."""
+    matmul, slots, latency, fill = x[IS_MATMUL] != 0, x[SLOTS], 1.0 * m[timing.DRAM_LATENCY], x[FILL]
+    if matmul:
+        array_cycles(x, m, tb, tp, tq, tn, tc, step)
+    else:
+        fill = 0.0
+        step[:] = 0.0
+    batched, shared, es, lanes = x[B] > 1, x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES]
+    taps = x[WINDOW] * x[WINDOW + 1]
+    for i in range(len(cycles)):
+        b, p, q, n, c, across, along = (
+            1.0 * tb[i], 1.0 * tp[i], 1.0 * tq[i], 1.0 * tn[i], 1.0 * tc[i], 1.0 * rows_cores[i],
+            1.0 * channel_cores[i],
+        )  # fmt: skip
+        active, rows = across * along, b * p * q
+        nb, np_ = up(up(x[B], b), across if batched else 1.0), up(up(x[P], p), 1.0 if batched else across)
+        nq, nn, nk = up(x[Q], q), up(up(x[N], n), along), up(x[SOURCE_CHANNELS], c) if matmul else 1.0
+        # what one tile moves
+        height = (p - 1) * x[STRIDE] + (x[WINDOW] - 1) * x[DILATION] + 1
+        width = (q - 1) * x[STRIDE + 1] + (x[WINDOW + 1] - 1) * x[DILATION + 1] + 1
+        source = b * height * width * (c if matmul else n) * es * x[LOADS_SOURCE]
+        weight, parameters = taps * c * n * es if matmul else 0.0, n * (x[LANE_BYTES] + x[TAP_BYTES])
+        sums, scratch = rows * n if matmul else 0.0, rows * n * x[SCRATCH] + 16 * rows * x[WHOLE_LANES]
+        # the last tile along an axis is cut: the average tile moves less than a whole one
+        whole_rows = covered(x[B], nb * b) * covered(x[P], np_ * p) * covered(x[Q], nq * q)
+        whole_n, whole_k = covered(x[N], nn * n), covered(x[SOURCE_CHANNELS], nk * c)
+        tiles = nb * np_ * nq
+        outputs = tiles * nn
+        steps = outputs * nk
+        again = outer[i] == 1
+        source_loads = steps if nk > 1 else (1.0 if tiles == 1 else (outputs if again else tiles))
+        weight_loads = steps if nk > 1 else (1.0 if nn == 1 else (nn if again else outputs))
+        loads = source * source_loads * whole_rows * (whole_k if matmul else whole_n)
+        weights = weight * weight_loads * whole_n * whole_k
+        from_far = x[FAR_SOURCE] * loads / (along if shared else 1.0) + weights / (across if shared else 1.0)
+        ahead = far_cycles(m, from_far, loads + weights, active) / steps
+        whole = whole_rows * whole_n
+        sides = rows * n * x[SIDE_BYTES] * x[SIDE_INPUTS] * whole + (0.0 if matmul else parameters)
+        output = up(p, x[POOL]) * b * up(q, x[POOL + 1]) * n * es * whole
+        beside, back = far_cycles(m, sides, sides, active), far_cycles(m, x[FAR_OUTPUT] * output, output, active)
+        # how long each unit takes for it
+        array = step[i]
+        vector = (x[PASSES] + x[VECTOR_TAPS]) * (rows * up(n, lanes) + timing.VECTOR_LATENCY) + 4
+        vector += x[WHOLE_LANES] * ROW_INSTRUCTIONS * (up(rows, lanes) + timing.VECTOR_LATENCY)
+        often = (max(source_loads, weight_loads) if matmul else source_loads) / steps
+        with_sums = max(array, ahead, (ahead + latency * often + array + fill) / slots)
+        period = with_sums if matmul else max(ahead, (ahead + beside + latency + vector) / slots)
+        sum_slots = 2.0 if slots == 2 and 2 * sums + scratch <= x[ACCUMULATOR_WORDS] else 1.0
+        together = nk * array + fill + vector if matmul else 0.0
+        busy = max(nk * period, vector, nk * ahead + beside + back)
+        busy = max(busy, (vector + back) / slots, together / sum_slots)
+        busy = max(busy, (beside + latency + vector) / slots) if x[SIDE_INPUTS] > 0 else busy
+        near = weight + sides + parameters + x[TABLE_BYTES] / (active if shared else 1.0)
+        first = far_cycles(m, x[FAR_SOURCE] * source + near, source + near, active) + latency
+        once = first + (nk - 1) * period + array + fill + vector + back
+        cycles[i] = math.ceil((outputs - 1) * busy + once)
+    return 0

@@ -1,0 +1,36 @@
+"""The door to the event engine: what it takes and what it gives.
+
+In: a kernel's code, the machine array, the semaphore counts that its BARRIER sets. Out: a row of totals (indices
+below) and, where there is room, events (unit, start, end, record). Time 0 is the end of the barrier. The engine itself
+is `engine.py`, which is loaded as kept machine code (`isa/native.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onchip.isa.native import native
+from onchip.simulator.code import Code, Ints
+
+# totals
+(CYCLES, MATRIX_BUSY, MACS, VECTOR_BUSY, DRAM_READ, DRAM_WRITE, SHARED_BYTES, LOCAL_READ, LOCAL_WRITE, INSTRUCTIONS,
+ STALL_MEMORY, STALL_WEIGHTS, STALL_VECTOR, STALL_FILL, N_MATMULS, LAST_MATRIX, LAST_VECTOR, STATUS, VECTOR_LANES,
+ ACCUMULATOR_BYTES) = range(20)  # fmt: skip
+N_TOTALS = 20
+OK, DEADLOCK, OVERFLOW = 0, 1, 2
+EVENT_FIELDS = 4
+TOKENS = 64  # the most that a semaphore holds
+SNAPSHOT = 4 * 8 + 8 * (TOKENS + 1) + 16
+PARAMETERS = "b1 b1 b1 b1 q2 q3 b2 q1 q1 q1 i i i i q2 q1 q2 q2 q3 q2"
+
+
+def play(
+    code: Code, machine: Ints, initial: Ints, active: int, fast: bool, low: int, high: int, events: Ints
+) -> tuple[Ints, int]:
+    """Run one kernel; return its totals and the number of events written."""
+    totals = np.zeros(N_TOTALS, np.int64)
+    snapshots, tokens = np.zeros((2, SNAPSHOT), np.int64), np.zeros((8, TOKENS), np.int64)
+    loops, rows = np.zeros((4, 4, 5), np.int64), np.zeros((14, N_TOTALS), np.int64)
+    run = native("simulator.engine", "play_streams", PARAMETERS)
+    n = run(*code, machine, initial, active, fast, low, high, events, totals, snapshots, tokens, loops, rows)
+    return totals, n

@@ -1,0 +1,113 @@
+"""The formula that ranks mappings, in NumPy: the plain witness of `onchip/planner/prices.py`."""
+
+# pyright: basic
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onchip.chip import Chip
+from onchip.ir.plan import Shape
+from onchip.isa import timing
+from onchip.isa.machine import columns, depth
+from onchip.planner.buffers import sizes
+from onchip.planner.tile import ROW_INSTRUCTIONS, Candidates, Ints
+
+
+def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> Ints:
+    """Return the predicted cycles of each candidate: output tiles times the longest of what one tile keeps busy.
+
+    Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and
+    used once in n periods. The first tile passes all units one after the other.
+    """
+    b, p, q, n = shape.grid
+    batch_cores = table.rows_cores if b > 1 else 1
+    row_cores = table.rows_cores if b == 1 else 1
+    nb, np_ = _up(_up(b, table.tb), batch_cores), _up(_up(p, table.tp), row_cores)
+    nq, nn, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
+    nk = nk if shape.kind == "matmul" else 1
+    outputs, rows = nb * np_ * nq * nn, table.tb * table.tp * table.tq
+    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc, line=1)
+    step, vector = _array_cycles(shape, chip, m, rows, table.tn, table.tc), _vector_cycles(shape, m, rows, table.tn)
+    # the last tile along an axis is cut: the average tile moves less than a whole one
+    whole_rows = _covered(b, nb * table.tb) * _covered(p, np_ * table.tp) * _covered(q, nq * table.tq)
+    whole_n, whole_k = _covered(n, nn * table.tn), _covered(shape.source[3], nk * table.tc)
+    tiles = nb * np_ * nq
+    steps = outputs * nk
+    source_loads = np.where(nk > 1, steps, np.where(tiles == 1, 1, np.where(table.outer == 1, outputs, tiles)))
+    weight_loads = np.where(nk > 1, steps, np.where(nn == 1, 1, np.where(table.outer == 1, nn, outputs)))
+    source_share, weight_share = (table.channel_cores, table.rows_cores) if chip.shared else (1, 1)
+    loads = size.source * source_loads * whole_rows * (whole_k if shape.kind == "matmul" else whole_n)
+    weights = size.weights * weight_loads * whole_n * whole_k
+    active = table.rows_cores * table.channel_cores
+    far_source, far_output = (int(level == 0) for level in shape.levels)
+    ahead = _far_cycles(m, far_source * loads / source_share + weights / weight_share, loads + weights, active) / steps
+    whole = whole_rows * whole_n
+    sides = size.sides * whole + (size.parameters if shape.kind != "matmul" else 0)
+    output = size.output * whole
+    beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * output, output, active)
+    latency, fill = int(m[timing.DRAM_LATENCY]), timing.matmul_latency(m)
+    often = np.maximum(source_loads, weight_loads * (shape.kind == "matmul")) / steps
+    period = np.maximum(np.maximum(step, ahead), (ahead + latency * often + step + fill) / slots)
+    if shape.kind != "matmul":
+        period = np.maximum(ahead, (ahead + beside + latency + vector) / slots)
+    words = chip.local.accumulator_bytes // 4
+    sum_slots = np.where((slots == 2) & (2 * size.sums + size.scratch <= words), 2, 1)
+    together = nk * step + fill + vector if shape.kind == "matmul" else 0 * vector
+    busy = np.maximum(np.maximum(nk * period, vector), nk * ahead + beside + back)
+    busy = np.maximum(busy, np.maximum((vector + back) / slots, together / sum_slots))
+    busy = np.maximum(busy, (beside + latency + vector) / slots) if shape.side_inputs else busy
+    near = size.weights + sides + size.parameters + shape.table_bytes / (active if chip.shared else 1)
+    first = _far_cycles(m, far_source * size.source + near, size.source + near, active) + latency
+    once = first + (nk - 1) * period + step + fill * (shape.kind == "matmul") + vector + back
+    return np.ceil((outputs - 1) * busy + once).astype(np.int64)
+
+
+def _vector_cycles(shape: Shape, m: Ints, rows: Any, tn: Any) -> Any:
+    """Cycles of the vector unit for one tile: passes over its lanes, one per tap of a window, words per row."""
+    taps = shape.window[0] * shape.window[1] if shape.kind == "vector" and shape.window != (1, 1) else 0
+    lanes, one = int(m[timing.LANES]), timing.VECTOR_LATENCY
+    cycles = (shape.passes + taps) * (rows * _up(tn, lanes) + one) + 4
+    return cycles + shape.whole_lanes * ROW_INSTRUCTIONS * (_up(rows, lanes) + one)
+
+
+def _covered(extent: int, tiles: Any) -> Any:
+    """Return the share of whole tiles that lies inside the extent."""
+    return np.minimum(extent, tiles) / tiles
+
+
+def _up(a: Any, b: Any) -> Any:
+    return -(-a // b)
+
+
+def _far_cycles(m: Ints, dram: Any, shared: Any, active: Any) -> Any:
+    rate = np.minimum(m[timing.DRAM_NUM] / m[timing.DRAM_DEN] / active, m[timing.CORE_NUM] / m[timing.CORE_DEN])
+    cycles = dram / rate
+    if m[timing.SHARED_NUM]:
+        cycles = np.maximum(cycles, shared * active * m[timing.SHARED_DEN] / m[timing.SHARED_NUM])
+    return cycles
+
+
+def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any) -> Any:
+    """Cycles of the array for one tile and one depth tile."""
+    if shape.kind != "matmul":
+        return 0 * rows
+    taps = shape.window[0] * shape.window[1]
+    k, es = taps * tc, shape.element_bytes
+    if m[timing.DATAFLOW] == timing.WEIGHT_STATIONARY:
+        height, width = depth(m), columns(m)
+        folds = _up(k, height) if chip.matrix.row_packing == "CRS" else taps * _up(tc, height)
+        read = rows * np.minimum(k, height) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
+        load = height * width * es * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM]
+        one = np.maximum(np.maximum(rows, read), np.maximum(height, load))
+        if m[timing.SERIAL]:
+            one = np.maximum(rows, read) + np.maximum(height, load) + height + width - 2
+        return folds * _up(tn, width) * one
+    read = (rows * k + k * tn) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
+    if m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY:
+        blocks = _up(rows, int(m[timing.ROWS])) * _up(tn, int(m[timing.COLUMNS] * m[timing.UNITS]))
+        return np.maximum(blocks * k, read)
+    native = _up(rows, int(m[timing.NATIVE_M])) * _up(tn, int(m[timing.NATIVE_N])) * _up(k, int(m[timing.NATIVE_K]))
+    return np.maximum(_up(native, int(m[timing.UNITS])), read)
