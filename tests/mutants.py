@@ -22,6 +22,7 @@ COMPILED = ("onchip/isa/timing.py", "onchip/simulator/engine.py")  # compiled, o
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
+CUTS = "tests/lowering/test_attention_tiles.py::test_any_cut_of"
 STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
 
 
@@ -107,6 +108,24 @@ MUTANTS = (
         'code.lanes("mul", total, total, 128',
         'code.lanes("mul", total, total, 127',
         VALUES,
+    ),
+    Mutant(
+        "onchip/lowering/attention.py",
+        'first=("kt", "kf")',
+        'first=("kf",)',
+        f"{CUTS}_int8_attention_computes_the_same",
+    ),
+    Mutant(
+        "onchip/lowering/attention_vector.py",
+        'words.do("sub", "rescale", "top", "new")',
+        'words.do("sub", "rescale", "new", "top")',
+        f"{CUTS}_float_attention_computes_the_same",
+    ),
+    Mutant(
+        "onchip/lowering/tree.py",
+        "return Expr(base + self.slot, self.strides, self.cores, self.double, -self.slot)",
+        "return Expr(base, self.strides, self.cores, self.double, self.slot)",
+        f"{CUTS}_float_attention_computes_the_same",
     ),
     Mutant("onchip/lowering/lstm.py", "30 - k.cell_bits", "29 - k.cell_bits", VALUES),
     Mutant("onchip/lowering/rowwise.py", 'code.lanes("rshr", t, e, 12)', 'code.lanes("rshr", t, e, 11)', VALUES),
