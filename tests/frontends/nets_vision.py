@@ -243,12 +243,12 @@ class Windows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n = x.shape[0]
-        y = torch.roll(x, (-2, -2), (1, 2)).view(n, 2, 4, 2, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(n, 4, 16, 8)
+        y = torch.roll(x, (-2, -1), (1, 2)).view(n, 2, 4, 2, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(n, 4, 16, 8)
         q, k, v = self.qkv(y).view(n, 4, 16, 3, 2, 4).permute(3, 0, 1, 4, 2, 5).unbind(0)
         weights = torch.softmax(q @ k.transpose(-2, -1) / 2 + self.bias, -1)
         y = self.out((weights @ v).transpose(2, 3).reshape(n, 4, 16, 8))
         y = y.view(n, 2, 2, 4, 4, 8).permute(0, 1, 3, 2, 4, 5).reshape(n, 8, 8, 8)
-        return x + torch.roll(y, (2, 2), (1, 2))
+        return x + torch.roll(y, (2, 1), (1, 2))
 
 
 def _image(channels: int = 3, size: int = 16) -> tuple[Tensor, ...]:
