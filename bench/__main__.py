@@ -1,8 +1,8 @@
 """`python -m bench`: the budgets of the project, measured.
 
-In: the installed package with its development extra. Out: one line a budget: measured (median), limit, ok or miss;
+In: the installed package with its development extra. Out: one line a budget: measured (median), limit, ok or MISS;
 `--json` prints the same as JSON with all samples, `-n` sets the repetitions, words pick lines by their name.
-Promises: exit code 0 where every line is ok, 1 where one is missed. Nothing is written but numba's cache.
+Promises: exit code 0 whether budgets are met or not: they are for people to read. Nothing is written but compiled code.
 Does not: compare machines. Ratios hold on any, seconds are meant for one core of a current server or laptop.
 """
 
@@ -45,6 +45,7 @@ BUDGETS = (
     Budget("simulate resnet50, peak memory", measure.peak_of_simulate, "MB", 300.0),
     Budget("  of it numba and numpy", measure.peak_of_imports, "MB"),
     Budget("values resnet50 / onnxruntime", measure.values_ratio, "x", 10.0),
+    Budget("  the same, with torch there", measure.values_ratio, "x", 3.0),
     Budget("  onchip, one core", measure.values, "s"),
     Budget("  onnxruntime int8, one core", measure.onnxruntime_values, "s"),
     Budget("core install", measure.core_install, "MB", 400.0),
@@ -70,11 +71,11 @@ def main() -> int:
         try:
             samples = [s / 1e6 if budget.unit == "MB" else s for s in budget.work(given.n)]
         except OnchipError as error:
-            rows.append({"name": budget.name.strip(), "verdict": "miss", "error": str(error)})
-            print(f"{budget.name:<32} miss: {error}", file=sys.stderr, flush=True)
+            rows.append({"name": budget.name.strip(), "verdict": "MISS", "error": str(error)})
+            print(f"{budget.name:<32} MISS: {error}", file=sys.stderr, flush=True)
             continue
         value = statistics.median(samples)
-        verdict = "" if budget.limit is None else "ok" if budget.is_met(value) else "miss"
+        verdict = "" if budget.limit is None else "ok" if budget.is_met(value) else "MISS"
         rows.append({"name": budget.name.strip(), "value": value, "limit": budget.limit, "unit": budget.unit})
         rows[-1] |= {"verdict": verdict, "samples": samples}
         if not given.json:
@@ -87,7 +88,7 @@ def main() -> int:
             )
     if given.json:
         print(json.dumps(rows, indent=2))
-    return int(any(row["verdict"] == "miss" for row in rows))
+    return 0
 
 
 if __name__ == "__main__":

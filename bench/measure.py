@@ -54,9 +54,17 @@ def timed(work: Callable[[], object], n: int) -> Samples:
     return found
 
 
+@cache
+def bytecode_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where processes keep bytecode: an installed package has it, whatever this environment says about writing it."""
+    return tempfile.TemporaryDirectory()
+
+
 def run(*arguments: str, cache_folder: str = "") -> tuple[float, str]:
     """Run this interpreter; return its processor seconds and what it printed."""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": cache_folder} if cache_folder else None
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode_folder().name, "PYTHONDONTWRITEBYTECODE": ""}
+    if cache_folder:
+        environment["NUMBA_CACHE_DIR"] = cache_folder
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, *arguments]
     text = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

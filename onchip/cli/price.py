@@ -1,8 +1,8 @@
 """`estimate` and `compare`: what a network costs, from shapes alone.
 
 In:       what the user asked for. Out: texts, JSON, files.
-Promises: advice is priced by estimating again, in text only; it stops after ADVICE_SECONDS, which changes how much
-          advice there is, never a number; `compare` names each chip that it leaves out, with the reason.
+Promises: advice is priced by estimating again, in text only; how much of it there is depends on the network, never on
+          the machine; `compare` names each chip that it leaves out, with the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onchip.ir.report import Json, Report
     from onchip.reports.actions import Action, Change
 
-ADVICE_SECONDS = 2.0
+FULL_WORK = 8  # times the usual work of an estimate that prices mappings exactly, about
 
 
 def estimate(
@@ -77,27 +77,21 @@ def publish(
 
 def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple[Action, ...]:
     from onchip import pipeline
+    from onchip.planner.tile import EFFORT
     from onchip.reports.actions import try_first
 
-    end = time.perf_counter() + ADVICE_SECONDS
     effort = effort_of(request.effort)
-    longest = 0.0  # of the changes priced so far: the next one may take as long
 
     def reprice(change: Change) -> Report | None:
-        nonlocal longest
-        begin = time.perf_counter()
-        if longest and begin + longest > end:
-            return None
         wanted = replace(request, batch=change.batch or request.batch)
         try:
             changed = chip.replace(dict(change.overrides)) if change.overrides else chip
             return pipeline.estimate(bind(graph, wanted), changed, dtype=change.dtype or request.dtype, effort=effort)
         except OnchipError:
             return None
-        finally:
-            longest = max(longest, time.perf_counter() - begin)
 
-    return try_first(report, chip, reprice, can_batch="batch" in graph.symbols)
+    times = FULL_WORK if effort > EFFORT else 1
+    return try_first(report, chip, reprice, can_batch="batch" in graph.symbols, effort=times)
 
 
 def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:

@@ -2,7 +2,9 @@
 
 In:       a Report, and a function that prices a change (None where it does not apply or does not fit).
 Out:      actions, best first, each with its gain per inference and the options that try it.
-Promises: nothing is guessed: a gain is the difference of two reports; at most MOST changes are priced.
+Promises: nothing is guessed: a gain is the difference of two reports. At most MOST changes are priced, and only the
+          most promising one of a network that is much work: work is counted in layers, not in seconds, so that the
+          same request gives the same advice on any machine.
 Does not: know how to price, or change the network's arithmetic without saying that accuracy needs a check.
 """
 
@@ -16,6 +18,7 @@ from onchip.ir.report import Report
 from onchip.units import format_exact
 
 MOST = 4
+WORK = 100  # of all changes together, see `work`: about 0.3 s
 TWICE = {"local.size": "twice the local memory", "dram.bandwidth": "twice the DRAM bandwidth"}
 LEAST_GAIN = 0.02  # below 2 % an action is not worth a line
 
@@ -62,10 +65,20 @@ def action_lines(actions: Sequence[Action]) -> list[str]:
 Reprice = Callable[[Change], Report | None]
 
 
-def try_first(report: Report, chip: Chip, reprice: Reprice, *, can_batch: bool) -> tuple[Action, ...]:
-    """Price the changes that suit what bounds the network, and return those that help, best first."""
+def work(report: Report) -> int:
+    """Return the work of one estimate: layers that are planned and lowered, and a quarter for each that equals one."""
+    distinct = len({(layer.cycles, layer.macs, layer.dram_bytes) for layer in report.layers})
+    return distinct + (len(report.layers) - distinct) // 4
+
+
+def try_first(report: Report, chip: Chip, reprice: Reprice, *, can_batch: bool, effort: int = 1) -> tuple[Action, ...]:
+    """Price the most promising changes and return those that help, best first.
+
+    `effort` is how many times the usual work one estimate is; one change is priced in any case.
+    """
     found: list[Action] = []
-    for change in candidates(report, chip, can_batch=can_batch)[:MOST]:
+    most = max(1, min(MOST, WORK // max(1, effort * work(report))))
+    for change in candidates(report, chip, can_batch=can_batch)[:most]:
         changed = reprice(change)
         if changed is None:
             continue
@@ -79,19 +92,19 @@ def candidates(report: Report, chip: Chip, *, can_batch: bool) -> list[Change]:
     """Return the changes worth pricing, those that concern the bound first."""
     batch = 2 * report.model.batch
     found: list[Change] = []
-    if can_batch:
-        found.append(Change(f"batch {batch}", f"-b {batch}", "a batch waits for its last input", batch=batch))
     if report.dtype != "int8" and "int8" in chip.dtypes:
         found.append(Change(f"int8 instead of {report.dtype}", "--dtype int8", "check the accuracy", dtype="int8"))
     doubled = {
         "local.size": format_exact(2 * chip.local.size_bytes, "B"),
         "dram.bandwidth": format_exact(2 * chip.dram.bandwidth_bytes_per_s, "B/s"),
     }
-    keys = ("dram.bandwidth", "local.size") if report.bound == "memory" else ("local.size", "dram.bandwidth")
-    for key in keys:
-        value = doubled[key].replace(" ", "")
-        found.append(Change(TWICE[key], f"--set {key}={value}", "", overrides=((key, value),)))
-    return found
+    sets = {key: value.replace(" ", "") for key, value in doubled.items()}
+    memories = [Change(TWICE[k], f"--set {k}={v}", "", overrides=((k, v),)) for k, v in sets.items()]
+    if dict(report.waterfall).get("memory", 0.0) >= LEAST_GAIN * report.latency_s.value:
+        found.append(memories.pop())
+    if can_batch:
+        found.append(Change(f"batch {batch}", f"-b {batch}", "a batch waits for its last input", batch=batch))
+    return found + memories
 
 
 def _energy(before: Report, after: Report) -> float | None:

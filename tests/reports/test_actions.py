@@ -10,7 +10,7 @@ import pytest
 from onchip.chip import Chip
 from onchip.ir.report import Report
 from onchip.ir.trace import Trace
-from onchip.reports.actions import MOST, Change, candidates, try_first
+from onchip.reports.actions import MOST, WORK, Change, candidates, try_first, work
 from onchip.reports.summary import summarize
 from onchip.reports.text import comparison_text, report_text
 from onchip.simulator.energy import energy
@@ -49,6 +49,20 @@ def test_only_helpful_changes_are_shown_best_first(report: Report) -> None:
     text = report_text(report, actions)
     line = text.splitlines()[1]
     assert line == "Try first:  twice the DRAM bandwidth  −30 % time, ±0 % energy  --set dram.bandwidth=6.4GB/s"
+
+
+def test_how_much_is_priced_depends_on_the_network_alone(report: Report) -> None:
+    chip, asked = Chip.load("edge-npu-16"), list[Change]()
+
+    def reprice(change: Change) -> Report | None:
+        asked.append(change)
+        return None
+
+    assert work(report) <= len(report.layers)
+    for effort, n in ((1, 3), (WORK // (2 * work(report)), 2), (WORK, 1), (100 * WORK, 1)):
+        asked.clear()
+        try_first(report, chip, reprice, can_batch=True, effort=effort)
+        assert len(asked) == n
 
 
 def test_candidates_suit_the_chip(make_trace: Callable[..., Trace]) -> None:
