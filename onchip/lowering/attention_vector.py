@@ -8,11 +8,9 @@ are not run yet; an immediate of a float instruction is the bits of a float32.
 
 from __future__ import annotations
 
-import numpy as np
-
 from onchip.isa import LOAD, MATRIX, STORE, VECTOR
 from onchip.isa.memory import ACC, I8
-from onchip.lowering.code import Rows, VectorCode, View
+from onchip.lowering.code import Rows, VectorCode, View, float_bits
 from onchip.lowering.context import attributes
 from onchip.lowering.heads import Heads
 from onchip.lowering.rowwise import Words, softmax_tile
@@ -170,8 +168,3 @@ def _keep(h: Heads, code: VectorCode, scores: View) -> View:
     code.lanes("sub", spare, keep, float_bits(1.0))
     code.lanes("mac", scores, spare, float_bits(-MASKED))
     return keep
-
-
-def float_bits(value: float) -> int:
-    """Return the bits of a float32 as a signed word."""
-    return int(np.float32(value).view(np.int32))

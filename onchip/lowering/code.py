@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from onchip.isa import LUT, RED, RQ, VOP
 from onchip.isa.memory import ACC
 from onchip.isa.vector import FLOAT_VOPS, PER_LANE, REDUCTIONS, ROUNDING, VOPS
@@ -102,3 +104,8 @@ def per_row(start: Expr, rows: Rows) -> tuple[View, View]:
     """Return two views of one accumulator word a row: as lanes of one row, and as a value for all lanes of its row."""
     _, p, q = rows.counts
     return View(ACC, start), View(ACC, start, (p * q, q, 1), step=0)
+
+
+def float_bits(value: float) -> int:
+    """Return the bits of a float32 as a signed word: what an immediate of a float instruction is."""
+    return int(np.float32(value).view(np.int32))

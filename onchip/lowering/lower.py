@@ -20,13 +20,16 @@ from onchip.isa import BARRIER, LD, RECORD, ST
 from onchip.isa.fields import pack
 from onchip.isa.instructions import Instruction
 from onchip.lowering.attention import lower_attention
+from onchip.lowering.average import lower_average
 from onchip.lowering.context import Context, Lowered, as_bytes
 from onchip.lowering.exact import refuse_other_integers
 from onchip.lowering.grid import lower_grid
 from onchip.lowering.lstm import lower_lstm
 from onchip.lowering.tree import flatten, initial_counts
 
-KINDS = {"matmul": lower_grid, "vector": lower_grid, "attention": lower_attention, "lstm": lower_lstm}
+KINDS = {
+    "matmul": lower_grid, "vector": lower_grid, "attention": lower_attention, "lstm": lower_lstm, "mean": lower_average,
+}  # fmt: skip
 
 
 def lower(plan: Plan, model: Model, *, with_data: bool) -> Program:

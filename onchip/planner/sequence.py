@@ -1,6 +1,7 @@
-"""Mappings of the kernels that are sequences: attention (`attend.py`) and LSTM (steps).
+"""Mappings of the kernels that have a search of their own: attention, LSTM, means over whole images.
 
-In: the node, the graph, the chip. Out: Shape, Mapping and buffers. An LSTM keeps its weights in local memory for all
+In: the node, the graph, the chip. Out: Shape, Mapping and buffers. Attention stands in `attend.py`, means in
+`average.py`. An LSTM keeps its weights in local memory for all
 steps; the search is over how many images of a batch run side by side.
 """
 
@@ -10,16 +11,19 @@ from onchip.chip import Chip
 from onchip.errors import DoesNotFit
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Buffer, Mapping, Shape
+from onchip.planner import average
 from onchip.planner.attend import plan_attention
 from onchip.planner.buffers import Piece, fits, place_pieces
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 
-OPS = ("attention", "lstm")
+OPS = ("attention", "lstm", *average.OPS)
 LSTM_TILES = 14  # accumulator rows of one lane per hidden unit beside the gates' sums
 
 
 def plan_sequence(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape, Mapping, tuple[Buffer, ...]]:
-    """Return what a Kernel needs for an attention or lstm node. Raises DoesNotFit."""
+    """Return what a Kernel needs for a node of OPS. Raises DoesNotFit."""
+    if node.op in average.OPS:
+        return average.plan_average(node, graph, chip, dtype)
     return (plan_attention if node.op == "attention" else _lstm)(node, graph, chip, dtype)
 
 
