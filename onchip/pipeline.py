@@ -12,8 +12,11 @@ from typing import Any, overload
 
 from numpy.typing import NDArray
 
+from onchip import __version__
 from onchip.chip import Chip, chip_dtype
+from onchip.claims import Scene, place_nodes
 from onchip.errors import NotSupported
+from onchip.ir.check import Cause, Check
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Plan
@@ -27,6 +30,7 @@ from onchip.passes.quantize import quantize
 from onchip.passes.rounding import round_as
 from onchip.planner.plan import plan
 from onchip.planner.tile import EFFORT
+from onchip.probe import probe
 from onchip.reports.summary import summarize
 from onchip.simulator.clock import estimate_cycles, simulate_cycles
 from onchip.simulator.energy import energy
@@ -37,6 +41,7 @@ Samples = Sequence[Mapping[str, NDArray[Any]]]
 CHIP_ROUNDING = "chip"  # the value of `rounding` that rewrites a graph to what the chip offers
 
 __all__ = [
+    "check",
     "compare",
     "compile",
     "compile_graph",
@@ -213,3 +218,27 @@ def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = No
     """Return a report per chip, fastest first."""
     reports = [estimate(graph, chip, dtype=dtype) for chip in chips]
     return tuple(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))
+
+
+def check(graph: Graph, chip: Chip | str, *, dtype: str | None = None) -> Check:
+    """Return where each node runs on a chip and every refusal, not the first alone."""
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
+    wanted, bound = dtype_of(graph, chip, dtype), bind_batch(graph)
+    chip.matrix.array(wanted, chip.name)
+    model, folded = _model(graph, bound, None), fold(bound)
+
+    def arithmetic(whole: Graph) -> Graph:
+        if wanted != "int8" or not is_quantized(folded):
+            return compile_graph(whole, chip, dtype=wanted)
+        refuse_int16(whole)
+        check_rounding(whole, chip)
+        return whole
+
+    def planned(made: Graph) -> Plan:
+        found = plan(made, chip, wanted)
+        lower(found, model, with_data=False)
+        return found
+
+    found = probe(folded, arithmetic, planned)
+    nodes = place_nodes(Scene(bound, folded, found, chip))
+    return Check(model, chip, wanted, nodes, tuple(map(Cause.of, found.network)), f"onchip {__version__}")

@@ -130,6 +130,30 @@ def estimate(
 
 
 @app.command()
+def check(
+    model: ModelName,
+    chip: ChipName,
+    batch: Batch = None,
+    seq: Seq = None,
+    shape: Shapes = None,
+    dtype: Dtype = None,
+    sets: Sets = None,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", metavar="WHAT", help="refused or vector: exit with 4 if there is any")
+    ] = None,
+    as_json: AsJson = False,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say where each op of a network runs on a chip, and list all that is refused, with a way out."""
+    from onchip.cli.check import check as work
+
+    request = Request(model, batch, seq, tuple(shape or ()), dtype)
+    work(request, chip, sets, fail_on=fail_on, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+
+
+@app.command()
 def compare(
     model: ModelName,
     chips: Annotated[list[str] | None, typer.Option("--chip", "-c", help="again for each chip; default: all")] = None,

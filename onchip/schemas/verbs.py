@@ -8,6 +8,7 @@ Does not: hold the schema of `estimate` and `run`: theirs is report-1.json (ir/r
 
 from __future__ import annotations
 
+from onchip.ir.check import UNITS
 from onchip.ir.report_schema import (
     BOUND,
     COUNT,
@@ -34,6 +35,7 @@ def verb_schemas() -> dict[str, Schema]:
     """Return the schema of each verb that has one of its own, by file name."""
     made = {
         "demo": ("Networks from training to the chip, and one of them on several chips.", _demo()),
+        "check": ("Where each op of a network runs on a chip, and what is refused.", _check()),
         "compare": ("One network on several chips, fastest first.", _compare()),
         "compile": ("What a program is.", _compile()),
         "inspect": ("The nodes of a network.", _inspect()),
@@ -65,6 +67,27 @@ def _demo() -> Schema:
         "bound": BOUND,
     }
     return object_of({"networks": list_of(object_of(network)), "comparison": list_of(object_of(row))})
+
+
+def _check() -> Schema:
+    cause = object_of({"code": CODE, "fact": TEXT, "limit": TEXT, "next": TEXT})
+    sums: Schema = {"macs": COUNT, "vector_ops": COUNT}
+    unit: Schema = {"enum": list(UNITS)}
+    texts: Schema = dict.fromkeys(("name", "op", "runs_as"), TEXT)
+    told: Schema = {"is_added": {"type": "boolean"}, "reason": TEXT, "refused": or_null(cause)}
+    return object_of(
+        {
+            **TOOL,
+            "model": object_of({"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT}),
+            "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE}),
+            "batch": POSITIVE,
+            "dtype": TEXT,
+            "is_refused": {"type": "boolean"},
+            "units": list_of(object_of({"unit": unit, "nodes": COUNT, **sums})),
+            "network": list_of(cause),
+            "nodes": list_of(object_of({**texts, "unit": unit, "kernel": TEXT, **sums, **told})),
+        }
+    )
 
 
 def _compare() -> Schema:
