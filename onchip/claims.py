@@ -45,16 +45,18 @@ def place_nodes(scene: Scene) -> tuple[Placed, ...]:
         else:
             placed.append(_taken(node, scene, units, _heir(node, scene.read, makers)))
     added = [(home.node(name), home) for name, home in homes.items() if name not in names]
-    kept = [(node, home) for node, home in added if not _is_of_a_cut(node, scene.folded)]
+    kept = [(node, home) for node, home in added if not _is_of_a_cut(node, scene)]
     return (*placed, *(replace(_running(node, home, home, units, scene), is_added=True) for node, home in kept))
 
 
-def _is_of_a_cut(node: Node, folded: Graph) -> bool:
+def _is_of_a_cut(node: Node, scene: Scene) -> bool:
     """Return whether a node only brings a tensor in or out where a refused node was taken out."""
+    folded, made = scene.folded, scene.found.made
     if node.op == "quantize":
-        return node.inputs[0] in {name for other in folded.nodes for name in other.outputs}
-    if node.op == "dequantize":
-        return bool(folded.consumers(node.outputs[0])) and node.outputs[0] not in folded.outputs
+        maker = folded.producer(node.inputs[0])
+        return maker is not None and maker.name in scene.found.refused
+    if node.op == "dequantize" and made is not None:
+        return not made.consumers(node.outputs[0]) and node.outputs[0] not in folded.outputs
     return False
 
 
@@ -73,6 +75,8 @@ def _units(found: Found) -> dict[str, tuple[str, str]]:
     units = {name: ("host", "") for name in (*found.grouping.host_before, *found.grouping.host_after)}
     for group in found.grouping.groups:
         first, *others = (node.name for node in group.nodes)
+        if first.startswith(GUARD):
+            continue
         has_products = found.made is not None and found.made.node_macs(first) > 0
         units[first] = ("matrix" if has_products and found.kinds.get(first) != "vector" else "vector", first)
         units |= {name: ("fused", first) for name in others}

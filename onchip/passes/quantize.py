@@ -72,7 +72,7 @@ def _refuse(rewrite: Rewrite, node: Node) -> None:
         "OC1380",
         f"{rewrite.graph.name}: {node.name}",
         f"op '{node.op}' has no int8 arithmetic",
-        next="Run it on a float chip (dtype bf16 or f32), or replace it: onchip check lists what runs and what does not",
+        next="Run it on a float chip (dtype bf16 or f32), or replace it: onchip check shows what runs",
     )
 
 
