@@ -46,6 +46,9 @@ def _move_rows(typingctx, source, at, pitch, target, to, target_pitch, n_bytes, 
         def divides(size):
             return builder.icmp_signed("==", builder.srem(n_bytes, ir.Constant(I64, size)), ir.Constant(I64, 0))
 
+        with builder.if_then(builder.icmp_signed("==", n_bytes, ir.Constant(I64, 16))):
+            _rows_of(builder, 16, start, end, pitches, ir.Constant(I64, 16), rows)
+        rows = builder.select(builder.icmp_signed("==", n_bytes, ir.Constant(I64, 16)), ir.Constant(I64, 0), rows)
         with builder.if_else(divides(64)) as (wide, other):
             with wide:
                 _rows_of(builder, 64, start, end, pitches, n_bytes, rows)
@@ -102,6 +105,42 @@ def move_row(is_load, is_inside, there, here, low, high, size, fill, far, local)
 
 
 @inner
+def move_clipped(is_load, base, near, ints, first, low, high, fill, far, local):
+    """Move what of a box lies inside its tensor, runs of rows at a time; a load fills the rest.
+
+    Rows of a load do not overlap in local memory. Returns whether the addresses exist.
+    """
+    begin, end = min(max(0, -first[2]), ints[2]), max(0, min(ints[2], ints[6] - first[2]))
+    for i in range(ints[0]):
+        for j in range(ints[1]):
+            here = near + i * ints[11] + j * ints[12]
+            is_inside = 0 <= first[0] + i < ints[4] and 0 <= first[1] + j < ints[5] and begin < end
+            if is_load and (not is_inside or low > 0 or high < ints[3]):
+                for r in range(ints[2]):
+                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+            elif is_load:
+                for r in range(begin):
+                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+                for r in range(end, ints[2]):
+                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+            if not is_inside:
+                continue
+            there = base + (first[0] + i) * ints[8] + (first[1] + j) * ints[9] + first[3] + low
+            there, here = there + (first[2] + begin) * ints[10], here + begin * ints[13] + low
+            rows, n_bytes = end - begin, high - low
+            least, most = span(there, (1, 1, rows), (0, 0, ints[10]), n_bytes)
+            if least < 0 or most > len(far) - MARGIN:
+                return False
+            if ints[10] == n_bytes and ints[13] == n_bytes:
+                rows, n_bytes = 1, n_bytes * rows
+            if is_load:
+                move_rows(far, there, ints[10], local, here, ints[13], n_bytes, rows)
+            else:
+                move_rows(local, here, ints[13], far, there, ints[10], n_bytes, rows)
+    return True
+
+
+@inner
 def transfer(is_load, sub, ints, affs, index, core, far, local, state):
     """Run an LD or ST. Returns whether all its addresses exist."""
     base, near = place(affs[0], index, core), place(affs[1], index, core)
@@ -130,6 +169,8 @@ def transfer(is_load, sub, ints, affs, index, core, far, local, state):
         move_box(is_load, base, near, ints, first, far, local)
         return True
     low, high, fill = max(0, -first[3]), min(ints[3], ints[7] - first[3]), np.uint8(ints[14] & 0xFF)
+    if sub != 1 and (ints[13] >= ints[3] or not is_load) and low < high:
+        return move_clipped(is_load, base, near, ints, first, low, high, fill, far, local)
     table = place(affs[6], index, core)
     for i in range(ints[0]):
         for j in range(ints[1]):

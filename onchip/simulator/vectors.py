@@ -2,8 +2,9 @@
 
 In: a vector instruction, the loop indices, local memory and accumulator. Out: lanes written; False where an address
 leaves the memory. Rows go through a stage of 32-bit lanes: read by type, compute without branches, write by type,
-each a loop that becomes vector code. Rows that lie one behind the other in every operand are taken together, unless
-an operand that is read overlaps the one that is written: then row by row, as the instructions' definition does.
+each a loop that becomes vector code; the commonest go from memory to memory. Rows that lie one behind the other in
+every operand are taken together, unless an operand that is read overlaps the one that is written: then row by row, as
+the instructions' definition does.
 """
 
 # pyright: basic
@@ -16,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.simulator.code import Ints
-from onchip.simulator.lanes import INT_MAX, INT_MIN, lane
+from onchip.simulator.lanes import INT_MIN, lane
 from onchip.simulator.matrix import touch
 from onchip.simulator.operands import ACC, extent, inner, place, span, step_of
 from onchip.simulator.products import MARGIN
+from onchip.simulator.requantize import requantize, requantize_alike, requantize_directly, take_parameters
 
 RQ, VOP, RED, LUT = 5, 6, 7, 8
 MAC = 11
@@ -117,96 +119,6 @@ def put(kind, at, n, memory, z):
             memory.l32[start + j] = z[j]
 
 
-# --- requantize -------------------------------------------------------------------------------------------------------
-
-
-@inner
-def take_parameters(sub, ints, at, n, lanes, memory, stage):
-    """Write bias, multiplier and shift of each lane of the stage; a row's own repeat every n lanes.
-
-    The zero point of the input goes into the bias, and in mode 0 the shift becomes how far to the right.
-    """
-    bias, multiplier, shift, half = stage.bias, stage.multiplier, stage.shift, stage.half
-    if not sub & 4:
-        n = lanes
-    if sub & 4:
-        word = np.uint64(at >> 2)
-        for j in range(np.uint64(n)):
-            bias[j] = memory.l32[word] - ints[13]
-            multiplier[j], shift[j] = memory.l32[word + np.uint64(1)], memory.l32[word + np.uint64(2)]
-            word += np.uint64(3)
-    else:
-        for j in range(np.uint64(n)):
-            bias[j], multiplier[j], shift[j] = ints[15] - ints[13], ints[16], ints[17]
-    if sub & 3 == 0:
-        for j in range(np.uint64(n)):
-            shift[j] = 31 - shift[j]
-            half[j] = np.int64(1) << (shift[j] - 1)
-    while n < lanes:  # whole rows each time: twice as many
-        first, more = np.uint64(n), np.uint64(min(n, lanes - n))
-        for j in range(more):
-            bias[first + j] = bias[j]
-        for j in range(more):
-            multiplier[first + j] = multiplier[j]
-        for j in range(more):
-            shift[first + j] = shift[j]
-        for j in range(more):
-            half[first + j] = half[j]
-        n += min(n, lanes - n)
-
-
-@inner
-def requantize_once(n, left, zero, low, high, stage):
-    x, z, bias, multiplier, shift, half = stage.x, stage.z, stage.bias, stage.multiplier, stage.shift, stage.half
-    if left == 0:
-        for j in range(np.uint64(n)):
-            y = np.int64(np.int32(x[j] + bias[j])) * np.int64(multiplier[j]) + half[j]
-            z[j] = min(max((y >> shift[j]) + zero, low), high)
-    else:
-        for j in range(np.uint64(n)):
-            y = np.int64(np.int32(np.int64(np.int32(x[j] + bias[j])) << left)) * np.int64(multiplier[j]) + half[j]
-            z[j] = min(max((y >> shift[j]) + zero, low), high)
-
-
-@inner
-def requantize_twice(n, left, zero, low, high, stage):
-    for j in range(np.uint64(n)):
-        x = np.int64(np.int32(np.int64(np.int32(stage.x[j] + stage.bias[j])) << left))
-        x = np.int64(np.int32(x << max(stage.shift[j], 0)))
-        h = min((x * np.int64(stage.multiplier[j]) + (1 << 30)) >> 31, INT_MAX)
-        right = max(-stage.shift[j], 0)
-        mask = (np.int64(1) << right) - 1
-        y = (h >> right) + np.int64((h & mask) > (mask >> 1) + np.int64(h < 0))
-        stage.z[j] = min(max(y + zero, low), high)
-
-
-@inner
-def requantize_float(n, left, zero, low, high, stage):
-    real = stage.multiplier.view(np.float32)
-    for j in range(np.uint64(n)):
-        x = np.int32(np.int64(np.int32(stage.x[j] + stage.bias[j])) << left)
-        y = np.int64(np.rint(np.float32(x) * real[j]))
-        stage.z[j] = min(max(y + zero, low), high)
-
-
-@inner
-def limits(kind, low, high):
-    """Return the clamp of a requantized lane: its own, within what the type holds."""
-    least, most = (-128, 127) if kind == 0 else ((-32768, 32767) if kind == 1 else (INT_MIN, INT_MAX))
-    return min(max(low, least), most), min(max(high, least), most)
-
-
-@inner
-def requantize(sub, ints, n, stage):
-    low, high = limits(ints[9], ints[19], ints[20])
-    if sub & 3 == 0:
-        requantize_once(n, ints[14], ints[18], low, high, stage)
-    elif sub & 3 == 1:
-        requantize_twice(n, ints[14], ints[18], low, high, stage)
-    else:
-        requantize_float(n, ints[14], ints[18], low, high, stage)
-
-
 # --- the others -------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +185,24 @@ def is_apart(kind, at, low, high, d_type, d, d_low, d_high):
 
 
 @inner
+def is_direct(ints, a, a_low, a_high, d, d_low, d_high):
+    """Return whether lanes can be read and written one by one: words or bytes, apart or in the same places."""
+    words_and_bytes = (ints[4] == ACC and ints[9] == 0) or (ints[4] == 0 and ints[9] == ACC)
+    if words_and_bytes or ints[4] != ACC or ints[9] != ACC:
+        return words_and_bytes and ints[8] == 1
+    same = a == d and ints[5] == ints[10] and ints[6] == ints[11] and ints[7] == ints[12]
+    return ints[8] == 1 and (same or a_high <= d_low or d_high <= a_low)
+
+
+@inner
+def add_words(n, at, more, acc):
+    """Add words to others that do not overlap them."""
+    at, more = np.uint64(at), np.uint64(more)
+    for j in range(np.uint64(n)):
+        acc[at + j] += acc[more + j]
+
+
+@inner
 def is_dense(count, stride, size, lanes):
     return count == 1 or stride == size * lanes
 
@@ -294,6 +224,7 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
         return False
     dense = op != RED and ints[8] == 1 and is_apart(a_type, a, a_low, a_high, d_type, d, d_low, d_high)
     b0, b1, b2 = np.int64(0), np.int64(0), np.int64(0)
+    b_low, b_high = np.int64(0), np.int64(0)
     if reads_b:
         b0, b1, b2 = ints[14], ints[15], ints[16]
         b_low, b_high = span(b, (c0, c1, c2), (b0, b1, b2), b_size * (n if ints[17] else 1))
@@ -304,6 +235,11 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
         return False
     if d_type != ACC:
         touch(state, d_low, d_high)
+    direct = is_direct(ints, a, a_low, a_high, d, d_low, d_high) and op == RQ and sub & 3 == 0
+    adds = op == VOP and sub == 0 and reads_b and b_type == ACC and a_type == ACC and d_type == ACC and a == d
+    if adds:
+        same = ints[5] == ints[10] and ints[6] == ints[11] and ints[7] == ints[12] and ints[8] == 1 and ints[17] == 1
+        adds = same and (b_high <= d_low or d_high <= b_low)
     line = n
     for level in range(2):  # rows that lie one behind the other become one line
         stride_a, stride_d, stride_b = (ints[7], ints[12], b2) if level == 0 else (ints[6], ints[11], b1)
@@ -318,7 +254,10 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
         else:
             c1 = 1
     part = min(line, n * max(1, PART // n))
-    if op == RQ:
+    alike = direct and not sub & 4
+    if alike:
+        part = line
+    elif op == RQ:
         take_parameters(sub, ints, b, n, part, memory, stage)
     elif op == LUT:
         fetch(2, b, 1, 256, memory, stage.table)
@@ -332,6 +271,15 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
                 pb = b + r0 * b0 + r1 * b1 + r2 * b2
                 for start in range(0, line, part):
                     m = min(part, line - start)
+                    if alike:
+                        requantize_alike(ints, m, pa + start * a_size, pd + start * d_size, memory)
+                        continue
+                    if direct:
+                        requantize_directly(ints, m, pa + start * a_size, pd + start * d_size, memory, stage)
+                        continue
+                    if adds:
+                        add_words(m, pd + start, pb + start, memory.acc)
+                        continue
                     fetch(a_type, pa + start * a_size, ints[8], m, memory, stage.x)
                     if op == RQ:
                         requantize(sub, ints, m, stage)
