@@ -82,7 +82,7 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     **{name: _float_unary("copy") for name in ("identity", "slice", "gather", "transpose", "requantize")},
     "concat": joined,
     "max_pool2d": _float_window("max"),
-    **{name: _float_window("add") for name in ("avg_pool2d", "global_avg_pool", "mean")},
+    "avg_pool2d": _float_window("add"),
     "softmax": rowwise.float_softmax,
     "layer_norm": rowwise.float_layer_norm,
 }

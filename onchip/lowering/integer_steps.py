@@ -150,12 +150,6 @@ def _window_sum(step: Step, zero: int) -> View:
     return total
 
 
-def _mean(step: Step) -> None:
-    count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
-    total = _window_sum(step, step.given().zero_point[0])
-    step.scale_to(step.d, total, step.given().scale[0] / count)
-
-
 def _avg_pool(step: Step) -> None:
     """Divide by the count, halves away from 0: |x| * ceil(2**s / count) rounded once, and the sign again.
 
@@ -190,8 +184,6 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     **dict.fromkeys(TABLES, _table),
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
-    "global_avg_pool": _mean,
-    "mean": _mean,
     "softmax": rowwise.softmax,
     "layer_norm": rowwise.layer_norm,
     "requantize": _rescale,

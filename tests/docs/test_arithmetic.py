@@ -2,6 +2,7 @@
 
 The first part uses nothing of onchip: it is what a hardware engineer would write from the page. The second part asks
 onchip.evaluate and the primitives of onchip.numerics for the same results, on random and on adversarial inputs.
+One file of more than 400 lines, because it mirrors one page from top to bottom.
 """
 
 from __future__ import annotations
