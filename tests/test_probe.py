@@ -17,7 +17,7 @@ from onchip.ir.build import GraphBuilder
 from onchip.ir.check import Check
 from onchip.ir.graph import Graph
 from onchip.passes.fold import fold
-from onchip.probe import GUARD, part
+from onchip.probe import GUARD, claim, part
 from onchip.zoo.catalog import ZOO, build
 from tests.networks import network, small_chip
 
@@ -181,6 +181,20 @@ def test_a_part_is_a_graph_with_the_same_nodes() -> None:
         made = part(folded, [node])
         assert node in made.nodes and made.node_macs(node.name) == folded.node_macs(node.name)
     assert part(folded, folded.nodes).nodes == folded.nodes
+
+
+def test_a_claim_is_op_attributes_shapes_and_dtypes_not_names() -> None:
+    b = GraphBuilder("claims")
+    y = conv(b, b.input("x", (1, 8, 8, 16)), "one", 16)
+    y = conv(b, conv(b, y, "two", 16), "other", 16, groups=16)
+    y = one(b, "clip", "low", one(b, "clip", "lower", y, low=-1.0, high=3.0), low=-1.0, high=3.0)
+    b.output(one(b, "clip", "high", y, low=-1.0, high=4.0))
+    graph = b.finish()
+    claims = {node.name: claim(graph, [node]) for node in graph.nodes}
+    assert claims["one"] == claims["two"] != claims["other"]
+    assert claims["lower"] == claims["low"] != claims["high"]
+    halved = pipeline.compile_graph(graph, Chip.load("h100-sxm"))
+    assert claims["one"] != claim(halved, [halved.node("one")])
 
 
 @pytest.mark.parametrize("seed", range(40))

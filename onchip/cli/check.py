@@ -40,7 +40,8 @@ def check(
         raise UsageError("OC1008", "--fail-on", f"'{fail_on[:40]}' is nothing to fail on", next=hint)
     graph, chip = load_graph(request), load_chip(chip_name, sets)
     made = pipeline.check(bind(graph, request), chip, dtype=request.dtype)
-    action = f"Next:  onchip estimate {request.words} --chip {chip_name}   (how long it takes, and why)"
+    words = " ".join([request.words, f"--chip {chip_name}", *(f"--set {text}" for text in sets or ())])
+    action = f"Next:  onchip estimate {words}   (how long it takes, and why)"
     if output is not None:
         text = dump(made.to_json()) if output.suffix == ".json" else check_text(made, action=action, nodes=True)
         write_file(output, text)

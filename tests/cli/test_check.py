@@ -83,6 +83,8 @@ def test_a_file_lists_every_op_or_is_json(onchip: Onchip, powered: Path, tmp_pat
 
 def test_options_change_what_they_say(onchip: Onchip, powered: Path) -> None:
     assert onchip("check", "@digits_cnn", *EDGE, "--set", "local.size=64B", "--json").json["is_refused"]
+    line = onchip("check", "@digits_cnn", *EDGE, "-b", 2, "--set", "local.size=512KiB").out.splitlines()[1]
+    assert "onchip estimate @digits_cnn -b 2 --chip edge-npu-16 --set local.size=512KiB " in line
     made = onchip("check", powered, "-c", "h100-sxm", "--dtype", "fp16", "--json").json
     assert made["dtype"] == "fp16"
     assert [node["refused"]["code"] for node in made["nodes"] if node["refused"]] == ["OC1305"]

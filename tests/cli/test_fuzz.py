@@ -61,7 +61,7 @@ def ended(words: list[str]) -> None:
 @given(st.sampled_from(VERBS), MODEL, st.lists(OPTION, max_size=4))
 @settings(max_examples=150)
 def test_random_options(verb: str, model: str, options: list[tuple[str, ...]]) -> None:
-    chip = ["--chip", "edge-npu-16"] if verb in ("estimate", "compile", "run") else []
+    chip = ["--chip", "edge-npu-16"] if verb in ("estimate", "check", "compile", "run") else []
     ended([verb, model, *chip, *(word for option in options for word in option)])
 
 
