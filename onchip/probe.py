@@ -29,6 +29,7 @@ REFUSALS = (NotSupported, DoesNotFit)
 GUARD = "check:"  # in front of the names of nodes and tensors that are ours
 Arithmetic = Callable[[Graph], Graph]
 Planned = Callable[[Graph], Plan]
+Tried = tuple[int, OnchipError] | str  # the place of the refused node of a kernel and why, or the kernel's kind
 
 
 @dataclass(slots=True)
@@ -103,29 +104,37 @@ def _without_arithmetic(folded: Graph, arithmetic: Arithmetic) -> dict[str, Onch
 
 def _in_kernels(made: Graph, planned: Planned, found: Found) -> None:
     """Plan each kernel alone until none is refused, then what is left as a whole."""
-    known: dict[object, tuple[int, OnchipError] | str] = {}
+    known: dict[object, Tried] = {}
     kept, graph = list(made.nodes), made
     while kept:
         grouping, refused = _groups(graph)
-        for group in grouping.groups:
-            if group.nodes[0].name.startswith(GUARD):
-                continue
-            key = claim(graph, group.nodes)
-            if key not in known:
-                known[key] = _kernel(graph, group.nodes, planned)
-            result = known[key]
-            if isinstance(result, str):
-                found.kinds[group.nodes[0].name] = result
-            else:
-                refused[group.nodes[result[0]].name] = result[1]
-        if not refused:
-            refused = _as_a_whole(graph, planned, found)
+        refused |= _each(graph, grouping, planned, known, found)
+        refused = refused or _as_a_whole(graph, planned, found)
         if not refused:
             found.grouping = grouping
             return
         found.refused |= refused
         kept = [node for node in kept if node.name not in refused]
         graph = part(made, kept) if kept else graph
+
+
+def _each(
+    graph: Graph, grouping: Grouping, planned: Planned, known: dict[object, Tried], found: Found
+) -> dict[str, OnchipError]:
+    """Plan each kernel alone, equal ones once; return the nodes that are refused and note the kinds of the others."""
+    refused: dict[str, OnchipError] = {}
+    for group in grouping.groups:
+        if group.nodes[0].name.startswith(GUARD):
+            continue
+        key = claim(graph, group.nodes)
+        if key not in known:
+            known[key] = _kernel(graph, group.nodes, planned)
+        result = known[key]
+        if isinstance(result, str):
+            found.kinds[group.nodes[0].name] = result
+        else:
+            refused[group.nodes[result[0]].name] = result[1]
+    return refused
 
 
 def _as_a_whole(graph: Graph, planned: Planned, found: Found) -> dict[str, OnchipError]:
@@ -146,7 +155,7 @@ def _groups(graph: Graph) -> tuple[Grouping, dict[str, OnchipError]]:
         return Grouping(), {_culprit(error, graph): error}
 
 
-def _kernel(graph: Graph, nodes: Sequence[Node], planned: Planned) -> tuple[int, OnchipError] | str:
+def _kernel(graph: Graph, nodes: Sequence[Node], planned: Planned) -> Tried:
     """Return the kind of a kernel, or the place of the node that is refused in it and why."""
     names = [node.name for node in nodes]
     try:
