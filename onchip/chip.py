@@ -66,6 +66,7 @@ SECTIONS = (
     "power",
     "rounding",
 )
+ADDRESS_LIMIT = 2**39  # bytes; a field of an instruction has 40 signed bits (isa/fields.py)
 PEAK_TOLERANCE = Fraction(2, 100)
 _CATALOG = Path(__file__).parent / "chips"
 
@@ -277,6 +278,11 @@ def _verify(chip: Chip) -> None:
         _verify_array(chip, dtype, array)
     if chip.default_dtype not in chip.dtypes:
         raise _contradiction(chip, f"default_dtype is {chip.default_dtype}, but [matrix] has {', '.join(chip.dtypes)}")
+    for key, size in (("local.size", chip.local.size_bytes), ("dram.size", chip.dram.size_bytes)):
+        if size >= ADDRESS_LIMIT:
+            raise _contradiction(
+                chip, f"{key} = {format_exact(size, 'B')} has more bytes than addresses: below 512 GiB"
+            )
     for dtype, hertz in chip.clock.dtypes:
         if hertz < chip.clock.core_hz:
             fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"

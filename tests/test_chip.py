@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from onchip.chip import Chip, schema
 from onchip.chip_file import write_toml
-from onchip.errors import NotSupported
+from onchip.errors import BadFile, NotSupported
 
 CATALOG = Path(__file__).parents[1] / "onchip" / "chips"
 PUBLISHED_SCHEMA = CATALOG.parent / "schemas" / "chip-1.json"
@@ -180,3 +180,11 @@ VALUES = st.recursive(
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_written_toml_reads_back(document: dict[str, object]) -> None:
     assert tomllib.loads(write_toml(document)) == document
+
+
+@pytest.mark.parametrize("key", ["local.size", "dram.size"])
+def test_a_memory_larger_than_its_addresses_is_refused(key: str) -> None:
+    """A field of an instruction has 40 signed bits."""
+    with pytest.raises(BadFile, match=rf"OC1106 {key} = 512 GiB"):
+        Chip.load("edge-npu-16").replace({key: 1 << 39})
+    Chip.load("edge-npu-16").replace({key: (1 << 39) - 4096})
