@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -222,8 +221,3 @@ def repetitions(code: Record, where: str) -> NDArray[np.int64]:
         ends.append(end)
         times[at + 1 : end] *= count
     return times
-
-
-def kernel_borders(kernels: tuple[KernelCode, ...]) -> bool:
-    """Return whether kernels lie one behind the other in every stream."""
-    return all(a.ends == b.starts for a, b in pairwise(kernels))

@@ -53,8 +53,6 @@ LOAD, MATRIX, VECTOR, STORE = range(4)
 SEMAPHORES = ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 3), (3, 2))
 SEMAPHORE = {pair: number for number, pair in enumerate(SEMAPHORES)}
 FIELD_BITS = 40  # signed; addresses up to 512 GiB
-WORD_BITS = 128
-HEADER_BITS = 4 + 8 + 8 + 8 + 32 + 8  # op, wait, signal, sub, mask of present integers (24 + 8 spare), mask of affines
 FIELDS_PER_WORD = 3  # 3 * 40 bits and an 8-bit CFG tag
 RECORD = np.dtype(
     [
@@ -175,14 +173,6 @@ def encode_record(record: Any) -> list[int]:
     return words
 
 
-def word_counts(records: Record) -> NDArray[np.int64]:
-    """Return how many words each record takes, without building them."""
-    fields = np.count_nonzero(records["integers"], axis=1).astype(np.int64)
-    parts = np.count_nonzero(records["affines"], axis=2)
-    fields += parts.sum(axis=1) + np.count_nonzero(parts, axis=1)
-    return 1 + -(-fields // FIELDS_PER_WORD)
-
-
 CFG_TAG = 0xF  # opcode of CFG, in the low four bits of a word that loads operands
 
 
@@ -195,16 +185,24 @@ def decode_record(words: list[int], at: int, record: Any) -> int:
     fields = _fields(words, at + 1)
     for i in range(INTEGERS):
         if present >> i & 1:
-            record["integers"][i] = next(fields)
+            record["integers"][i] = _marked(fields)
     for i in range(AFFINES):
         if used >> i & 1:
-            mask = next(fields)
+            mask = _marked(fields)
             for part in range(AFFINE_PARTS):
                 if mask >> part & 1:
-                    record["affines"][i][part] = next(fields)
+                    record["affines"][i][part] = _marked(fields)
     n_fields = int(np.count_nonzero(record["integers"]))
     n_fields += sum(1 + int(np.count_nonzero(row)) for row in record["affines"] if np.any(row))
     return at + 1 + -(-n_fields // FIELDS_PER_WORD)
+
+
+def _marked(fields: Iterator[int]) -> int:
+    """Return the next field; one that the masks name is there and is not zero."""
+    value = next(fields, 0)
+    if value == 0:
+        raise ValueError("a field that is marked is zero or missing")
+    return value
 
 
 def _fields(words: list[int], at: int) -> Iterator[int]:
