@@ -3,7 +3,8 @@
 In:       a network (ONNX, PyTorch, or one of ours) and a chip (one TOML file).
 Out:      what it costs, why, and the program that runs it bit for bit.
 Promises: `import onchip` loads nothing heavy; a name is imported from its room when it is first used.
-Names:    read, estimate, compile, simulate, evaluate, report, compare; Chip, Graph, Plan, Program, Trace, Report.
+Names:    read, check, estimate, quantize, compile, simulate, evaluate, report, compare;
+          Chip, Graph, Plan, Program, Trace, Report, Check.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onchip.chip import Chip
     from onchip.errors import OnchipError
+    from onchip.ir.check import Check
     from onchip.ir.evaluate import evaluate
     from onchip.ir.graph import Graph
     from onchip.ir.plan import Plan
     from onchip.ir.program import Program
     from onchip.ir.report import Report
     from onchip.ir.trace import Trace
-    from onchip.pipeline import compare, compile, estimate, read, report, simulate
+    from onchip.pipeline import check, compare, compile, estimate, quantize, read, report, simulate
     from onchip.units import Quantity
 
 __version__ = "0.1.0"
 
 __all__ = [
     "read",
+    "check",
     "estimate",
+    "quantize",
     "compile",
     "simulate",
     "evaluate",
@@ -38,6 +42,7 @@ __all__ = [
     "Program",
     "Trace",
     "Report",
+    "Check",
     "Quantity",
     "OnchipError",
     "__version__",
@@ -45,6 +50,8 @@ __all__ = [
 
 _HOMES = {
     "read": "onchip.pipeline",
+    "check": "onchip.pipeline",
+    "quantize": "onchip.pipeline",
     "estimate": "onchip.pipeline",
     "compile": "onchip.pipeline",
     "simulate": "onchip.pipeline",
@@ -57,6 +64,7 @@ _HOMES = {
     "Program": "onchip.ir.program",
     "Trace": "onchip.ir.trace",
     "Report": "onchip.ir.report",
+    "Check": "onchip.ir.check",
     "Quantity": "onchip.units",
     "OnchipError": "onchip.errors",
 }

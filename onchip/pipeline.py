@@ -7,7 +7,7 @@ is what `--emit`, debugging and the docs use. Nothing here decides anything.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, overload
 
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from onchip.ir.program import Model, Program
 from onchip.ir.report import Report
 from onchip.ir.trace import RunTrace, Trace
 from onchip.lowering.lower import lower
+from onchip.passes import quantize as int8
 from onchip.passes.cast import float_dtype
 from onchip.passes.fold import fold
-from onchip.passes.quantize import quantize
 from onchip.passes.rounding import round_as
 from onchip.planner.plan import plan
 from onchip.planner.tile import EFFORT
@@ -48,6 +48,7 @@ __all__ = [
     "estimate",
     "estimate_trace",
     "evaluate",
+    "quantize",
     "read",
     "report",
     "simulate",
@@ -67,6 +68,17 @@ def read(model: Any, example: Any = None, *, batch: int | None = None, weights: 
     return graph.bind(batch=batch) if batch is not None and "batch" in graph.symbols else graph
 
 
+def quantize(
+    graph: Graph, samples: Samples | None, *, method: str = "minmax", percentile: float | None = None,
+    per_channel: bool = True, keep_float: Collection[str] = (), rounding: str = "single",
+) -> Graph:  # fmt: skip
+    """Return the int8 graph of a float graph, folded first; see `passes.quantize` for methods and errors."""
+    return int8.quantize(
+        fold(graph), samples, method=method, percentile=percentile, per_channel=per_channel, keep_float=keep_float,
+        rounding=rounding,
+    )  # fmt: skip
+
+
 def compile_graph(
     graph: Graph, chip: Chip, *, samples: Samples | None = None, dtype: str | None = None, rounding: str | None = None,
     watch: Watch = _nothing,
@@ -79,7 +91,7 @@ def compile_graph(
     chip.matrix.array(wanted, chip.name)
     if wanted == "int8":
         mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
-        made = folded if is_quantized(folded) else quantize(folded, samples, rounding=mode)
+        made = folded if is_quantized(folded) else int8.quantize(folded, samples, rounding=mode)
         made = fold(bind_batch(made))
         made = round_as(made, chip.rounding.modes) if rounding == CHIP_ROUNDING else made
         check_rounding(made, chip)

@@ -7,8 +7,8 @@ import pytest
 import onchip
 
 DOCUMENTED = {
-    *("read", "estimate", "compile", "simulate", "evaluate", "report", "compare"),
-    *("Chip", "Graph", "Plan", "Program", "Trace", "Report", "Quantity", "OnchipError", "__version__"),
+    *("read", "check", "estimate", "quantize", "compile", "simulate", "evaluate", "report", "compare"),
+    *("Chip", "Graph", "Plan", "Program", "Trace", "Report", "Check", "Quantity", "OnchipError", "__version__"),
 }
 
 

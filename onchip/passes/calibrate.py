@@ -1,78 +1,97 @@
 """Watch a float graph at work and note the range of every tensor: what post-training quantization needs to know.
 
-In:       a float Graph and samples, each a mapping from input name to array (any batch size that the graph takes).
-Out:      `Calibration`: low and high of every float tensor, of every attention's scores and of every LSTM's cell.
+In:       a float Graph, samples, each a mapping from input name to array (any batch size that the graph takes), and a
+          method: "minmax", "percentile" or "mse".
+Out:      `Calibration`: a range of every float tensor, of every attention's scores and of every LSTM's cell.
 Promises: every range holds 0 (an int8 zero point has to stand for it exactly); without samples every range is the
-          placeholder [-1, 1], says so in `is_placeholder`, and nothing runs.
-Does not: choose scales (quantize.py). With `percentile` p a range is cut to the p-th and (100-p)-th percentile of each
-          sample, and then joined over the samples.
-Sources:  Jacob 2018, section 3 (min-max); Wu 2020, "Integer quantization for deep learning inference" (percentile).
+          placeholder [-1, 1], says so in `is_placeholder`, and nothing runs. Percentiles and errors are those of all
+          samples together. Scores and cells keep their whole range, whatever the method.
+Does not: choose scales (quantize.py), or ranges (ranges.py).
+Sources:  Jacob 2018, section 3 (min-max).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.errors import UsageError
+from onchip.errors import UsageError, did_you_mean
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph, Node
 from onchip.ops.attention import head_widths, keep_mask, score_factor, split_heads
 from onchip.ops.registry import OPS
 from onchip.ops.types import FLOAT_DTYPES, Attributes
+from onchip.passes.ranges import Range, Spread, least_error
 
 Array = NDArray[Any]
-Range = tuple[float, float]
 Sample = Mapping[str, Array]
 PLACEHOLDER: Range = (-1.0, 1.0)
 SCORE_SPAN = 10.0  # a score this far below its row's maximum weighs exp(-10) = 0.00005: int8 softmax makes it 0
+METHODS = ("minmax", "percentile", "mse")
+PERCENTILE = 99.99  # Wu 2020, table 5: the best of those tried for most networks
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Ranges by tensor name, and by node name for what happens inside a node."""
+    """Ranges by tensor name, and by node name for what happens inside a node; `spreads` where the method needs them."""
 
     tensors: Mapping[str, Range] = field(default_factory=dict[str, Range])
     inner: Mapping[str, Range] = field(default_factory=dict[str, Range])
     is_placeholder: bool = False
+    spreads: Mapping[str, Spread] = field(default_factory=dict[str, Spread])
+    percentile: float | None = None  # None: least squared error, where there are spreads
 
-    def of(self, tensor: str) -> Range:
-        """Give the range of a tensor."""
-        return PLACEHOLDER if self.is_placeholder else self.tensors[tensor]
+    def of(self, tensor: str, *, limits: Range = (-inf, inf), is_symmetric: bool = False) -> Range:
+        """Give the range of a tensor, for a symmetric grid or another; what is outside of `limits` does not count."""
+        low, high = PLACEHOLDER if self.is_placeholder else self.tensors[tensor]
+        if tensor in self.spreads:
+            spread = self.spreads[tensor].clipped(*limits)
+            if self.percentile is None:
+                low, high = least_error(spread, is_symmetric=is_symmetric)
+            else:
+                low, high = spread.percentile(self.percentile)
+        return max(low, limits[0]), min(high, limits[1])
 
     def inside(self, node: str) -> Range:
         """Give the range of an attention's scores or an LSTM's cell."""
         return PLACEHOLDER if self.is_placeholder else self.inner[node]
 
 
-def calibrate(graph: Graph, samples: Sequence[Sample] | None, *, percentile: float | None = None) -> Calibration:
+def calibrate(
+    graph: Graph, samples: Sequence[Sample] | None, *, method: str = "minmax", percentile: float | None = None
+) -> Calibration:
     """Run the samples through the graph and note the ranges.
 
-    Raises UsageError for an empty list of samples, a percentile outside [0, 50), or values that are not finite.
+    `percentile` in (50, 100] belongs to the method of that name: that share of the values is kept on either side.
+    Raises UsageError for an unknown method, an empty list of samples, such a percentile, or values that are not finite.
     """
+    share = _checked(graph, method, percentile)
     if samples is None:
         return Calibration(is_placeholder=True)
     if not samples:
         raise UsageError(
             "OC1411", graph.name, "no calibration sample", next="Give one or more, or None for placeholders"
         )
-    if percentile is not None and not 0.0 <= percentile < 50.0:
-        raise UsageError("OC1412", graph.name, f"percentile is {percentile}", limit="It lies in [0, 50)")
     floats = {t.name for t in graph.tensors if t.dtype in FLOAT_DTYPES and t.constant is None}
     within = [n for n in graph.nodes if n.op in _INNER]
     needed = {name for n in within for name in n.inputs}
     tensors: dict[str, Range] = {}
+    spreads: dict[str, Spread] = {}
     inner: dict[str, Range] = {}
     for sample in samples:
         kept: dict[str, Array] = {}
 
         def watch(name: str, value: Array, kept: dict[str, Array] = kept) -> None:
             if name in floats:
-                _join(tensors, name, _range_of(name, value, percentile))
+                _join(tensors, name, _range_of(name, value))
+                if method != "minmax":
+                    new = Spread.of(value)
+                    spreads[name] = spreads[name].joined(new) if name in spreads else new
             if name in needed:
                 kept[name] = value
 
@@ -81,7 +100,22 @@ def calibrate(graph: Graph, samples: Sequence[Sample] | None, *, percentile: flo
         evaluate(graph, sample, watch=watch)
         for node in within:
             _join(inner, node.name, _INNER[node.op](node, [_value(graph, kept, name) for name in node.inputs]))
-    return Calibration(tensors, inner)
+    return Calibration(tensors, inner, spreads=spreads, percentile=share)
+
+
+def _checked(graph: Graph, method: str, percentile: float | None) -> float | None:
+    """Give the percentile to use, None for other methods. Raises UsageError."""
+    if method not in METHODS:
+        limit, hint = f"There are {', '.join(METHODS)}", did_you_mean(method, METHODS)
+        raise UsageError("OC1416", graph.name, f"no calibration method '{method[:40]}'", limit=limit, next=hint)
+    if percentile is None:
+        return PERCENTILE if method == "percentile" else None
+    if method != "percentile":
+        hint = 'Give method="percentile" with it'
+        raise UsageError("OC1412", graph.name, f"percentile {percentile} has no effect on {method}", next=hint)
+    if not 50.0 < percentile <= 100.0:
+        raise UsageError("OC1412", graph.name, f"percentile is {percentile}", limit="It lies in (50, 100]")
+    return percentile
 
 
 def _value(graph: Graph, kept: Mapping[str, Array], name: str) -> Array | None:
@@ -96,13 +130,10 @@ def _join(ranges: dict[str, Range], name: str, new: Range) -> None:
     ranges[name] = (min(old[0], new[0]), max(old[1], new[1]))
 
 
-def _range_of(name: str, value: Array, percentile: float | None) -> Range:
+def _range_of(name: str, value: Array) -> Range:
     if not value.size:
         return (0.0, 0.0)
-    if percentile:
-        low, high = map(float, np.percentile(value, (percentile, 100.0 - percentile)))
-    else:
-        low, high = float(value.min()), float(value.max())
+    low, high = float(value.min()), float(value.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UsageError(
             "OC1413",

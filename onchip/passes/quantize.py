@@ -6,14 +6,15 @@ Out:      the same nodes, names and order on int8 tensors, with `quantize` behin
 Promises: weights are symmetric in [-127, 127] per output channel; biases int32 at sx*sw; activations asymmetric int8
           per tensor; ops that copy bits share their input's parameters; every requantizing node carries `rounding`;
           integer and bool tensors (token ids, masks) stay. With samples None every scale is a placeholder, and weights
-          need not be known.
+          need not be known. Nodes of `keep_float` stay in floats between dequantize and quantize: the graph evaluates,
+          but no chip runs it.
 Does not: fold or fuse (fold.py), or change an op's meaning; an op without integer meaning is refused by name.
 Sources:  Jacob 2018 (arXiv 1712.05877); the integer contract in docs/arithmetic.md; LiteRT's int8 specification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from onchip.errors import NotSupported, UsageError
@@ -38,29 +39,57 @@ TOLD_APART: dict[str, Range] = {  # outside of this range the op's int8 output s
 
 
 def quantize(
-    graph: Graph, samples: Sequence[Sample] | None, *, rounding: str = "single", percentile: float | None = None
+    graph: Graph,
+    samples: Sequence[Sample] | None,
+    *,
+    method: str = "minmax",
+    percentile: float | None = None,
+    per_channel: bool = True,
+    keep_float: Collection[str] = (),
+    rounding: str = "single",
 ) -> Graph:
     """Quantize a float graph to int8.
 
-    `rounding` is the requantization mode of every node: "single" (our own chips), "double" or "fp32"
-    (docs/arithmetic.md).
-    Raises NotSupported for an op that has no integer meaning, UsageError for samples that do not calibrate.
+    `method` chooses the ranges of activations: "minmax", "percentile" (which `percentile` of the values, by default
+    99.99, is kept on either side) or "mse" (least squared error). Without `per_channel` a layer's weights have one
+    scale. `keep_float` names nodes that stay in floats. `rounding` is the requantization mode of every node: "single"
+    (our own chips), "double" or "fp32" (docs/arithmetic.md).
+    Raises NotSupported for an op that has no integer meaning, UsageError for samples that do not calibrate or a method
+    that there is not, UnknownName for nodes that the graph does not have.
     """
+    _check(graph, rounding, keep_float)
+    calibration = calibrate(graph, samples, method=method, percentile=percentile)
+    return rewritten(graph, calibration, per_channel=per_channel, keep_float=keep_float, rounding=rounding)
+
+
+def rewritten(
+    graph: Graph,
+    calibration: Calibration,
+    *,
+    per_channel: bool = True,
+    keep_float: Collection[str] = (),
+    rounding: str = "single",
+) -> Graph:
+    """Quantize a float graph with the ranges of a calibration; options as in `quantize`."""
+    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding, per_channel)
+    untouched = _host_nodes(graph) | set(keep_float)
+    for node in graph.nodes:
+        if node.name in untouched or not any(_is_float(graph, name) for name in (*node.inputs, *node.outputs)):
+            rewrite.copy(node)
+        else:
+            RULES.get(node.op, _refuse)(rewrite, node)
+    return rewrite.finish()
+
+
+def _check(graph: Graph, rounding: str, keep_float: Collection[str]) -> None:
     if rounding not in ROUNDINGS:
         raise UsageError(
             "OC1414", graph.name, f"no rounding mode '{rounding}'", limit=f"There are {', '.join(ROUNDINGS)}"
         )
     if any(n.op in ("quantize", "dequantize", "requantize") for n in graph.nodes):
         raise UsageError("OC1415", graph.name, "the graph is quantized already", next="Give the float graph")
-    calibration = calibrate(graph, samples, percentile=percentile)
-    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding)
-    is_host = _host_nodes(graph)
-    for node in graph.nodes:
-        if node.name in is_host or not any(_is_float(graph, name) for name in (*node.inputs, *node.outputs)):
-            rewrite.copy(node)
-        else:
-            RULES.get(node.op, _refuse)(rewrite, node)
-    return rewrite.finish()
+    for name in keep_float:
+        graph.node(name)
 
 
 def _is_float(graph: Graph, name: str) -> bool:
@@ -104,8 +133,8 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
         while name in later:
             name = later[name]
         if name in balanced:
-            return symmetric_parameters(*calibration.of(name))
-        return activation_parameters(*_told_apart(graph, name, calibration.of(name)))
+            return symmetric_parameters(*calibration.of(name, is_symmetric=True))
+        return activation_parameters(*calibration.of(name, limits=_told_apart(graph, name)))
 
     for name in graph.inputs:
         if _is_float(graph, name):
@@ -136,12 +165,12 @@ def _balanced(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def _told_apart(graph: Graph, name: str, full: Range) -> Range:
+def _told_apart(graph: Graph, name: str) -> Range:
+    """Give the limits outside of which the only reader of a tensor does not tell values apart."""
     readers = {node.op for node in graph.consumers(name)}
     if len(readers) != 1 or name in graph.outputs:
-        return full
-    low, high = TOLD_APART.get(readers.pop(), (-inf, inf))
-    return max(low, full[0]), min(high, full[1])
+        return (-inf, inf)
+    return TOLD_APART.get(readers.pop(), (-inf, inf))
 
 
 def _handed_back(graph: Graph) -> dict[str, str]:

@@ -56,6 +56,7 @@ class Rewrite:
     chosen: Mapping[str, Quantization]
     calibration: Calibration
     rounding: str
+    per_channel: bool = True
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     nodes: list[Node] = field(default_factory=list[Node])
     outside: set[str] = field(default_factory=set[str])  # float tensors on the host's side
@@ -119,10 +120,14 @@ class Rewrite:
         return name
 
     def keep(self, name: str) -> str:
-        """Bring a tensor over as it is: masks, token ids, float parameters of a norm."""
-        if name and name not in self.tensors:
-            self.tensors[name] = self.graph.tensor(name)
-        return name
+        """Bring a tensor over as it is: masks, token ids, float parameters of a norm, constants of a float node."""
+        if not name:
+            return name
+        tensor = self.graph.tensor(name)
+        if tensor.constant is not None and self.tensors.get(name, tensor).dtype != tensor.dtype:  # int8 has that name
+            tensor = replace(tensor, name=f"{name}.float")
+        self.tensors.setdefault(tensor.name, tensor)
+        return tensor.name
 
     def constant_operand(self, name: str) -> str:
         """Quantize a constant operand (a position table, an embedding, a factor) per tensor, asymmetric."""
@@ -137,18 +142,16 @@ class Rewrite:
         return self.constant(new, values, like=name, dtype="i8", quantization=q)
 
     def copy(self, node: Node) -> None:
-        """Bring a node over unchanged: integer bookkeeping, and transposes on the host's side."""
-        inputs = tuple(
-            self.keep(self.float(name)) if name and self._is_float(name) else self.keep(name) for name in node.inputs
-        )
+        """Bring a node over unchanged: integer bookkeeping, transposes on the host's side, what is kept in floats."""
+        inputs = tuple(self.float(name) if name and self._is_float(name) else self.keep(name) for name in node.inputs)
         tensors = [self.graph.tensor(name) for name in node.outputs]
         self.outside.update(t.name for t in tensors if t.dtype in FLOAT_DTYPES)
         self.append(Node(node.name, node.op, inputs, node.outputs, node.attributes), *tensors)
 
     def float(self, name: str) -> str:
-        """Name the float tensor of an activation for the host's side; dequantizes at its first use."""
-        if name in self.outside or name not in self.made:
-            return name
+        """Name the float tensor of an activation or constant for the host's side; dequantizes at its first use."""
+        if name in self.outside or name not in self.made or self.graph.tensor(name).constant is not None:
+            return self.keep(name)
         if name not in self.restored:
             restored = name if name in self.graph.outputs else f"{name}.float"
             tensor = Tensor(restored, self.graph.tensor(name).shape, "f32")
@@ -197,7 +200,7 @@ def _made(rewrite: Rewrite, node: Node) -> tuple[str, ...]:
 
 
 def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
-    """Quantize weights [K, ...] symmetrically per output channel; gives the new constant's name.
+    """Quantize weights [K, ...] symmetrically, per output channel or with one scale; gives the new constant's name.
 
     A channel's scale is widened where its bias at sx*sw would leave 30 bits.
     """
@@ -209,7 +212,7 @@ def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
         return rewrite.constant(new, None, like=name, dtype="i8", quantization=Quantization((1 / 127,), (0,)))
     data = np.asarray(constant.data, np.float64)
     flat = np.abs(data.reshape(len(data), -1)).max(axis=1, initial=0.0)
-    scale = symmetric(flat)
+    scale = symmetric(flat if rewrite.per_channel else np.full_like(flat, flat.max(initial=0.0)))
     b = _data(rewrite, bias)
     if b is not None:
         scale = np.maximum(scale, np.abs(b) / (x.scale[0] * BIAS_LIMIT))

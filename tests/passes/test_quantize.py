@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onchip.errors import NotSupported, UsageError
+from onchip.errors import NotSupported, UnknownName, UsageError
 from onchip.ir.build import GraphBuilder
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
@@ -342,7 +342,8 @@ def test_percentile_cuts_outliers() -> None:
     x = normal(rng, 4, 6, 6, 4)
     x[0, 0, 0, 0], x[0, 0, 0, 1] = 1000.0, -1000.0  # on both sides
     graph = build(lambda b, x: str(b.node("gelu", (x,), name="y")), (4, 6, 6, 4))
-    wide, cut = (quantize(graph, [{"x": x}], percentile=p).tensor("x.int8").quantization for p in (None, 1.0))
+    made = (quantize(graph, [{"x": x}]), quantize(graph, [{"x": x}], method="percentile", percentile=99.0))
+    wide, cut = (q.tensor("x.int8").quantization for q in made)
     assert wide is not None and cut is not None and cut.scale[0] < wide.scale[0] / 50
 
 
@@ -362,5 +363,12 @@ def test_refusals() -> None:
         quantize(quantize(plain, None), None)
     with pytest.raises(UsageError, match=r"OC1413.*nan"):
         quantize(plain, [{"x": np.full((2, 6, 6, 4), np.nan, np.float32)}])
-    with pytest.raises(UsageError, match="OC1412"):
-        quantize(plain, [{"x": np.zeros((2, 6, 6, 4), np.float32)}], percentile=70)
+    zeros = [{"x": np.zeros((2, 6, 6, 4), np.float32)}]
+    with pytest.raises(UsageError, match=r"OC1412 percentile is 30.*\(50, 100\]"):
+        quantize(plain, zeros, method="percentile", percentile=30)
+    with pytest.raises(UsageError, match=r"OC1412 percentile 99 has no effect on mse"):
+        quantize(plain, zeros, method="mse", percentile=99)
+    with pytest.raises(UsageError, match=r"OC1416 no calibration method 'mes'.*minmax, percentile, mse.*'mse'"):
+        quantize(plain, zeros, method="mes")
+    with pytest.raises(UnknownName, match=r"OC1232 no node 'z'"):
+        quantize(plain, zeros, keep_float=["z"])
