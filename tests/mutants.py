@@ -22,6 +22,7 @@ COMPILED = ("onchip/isa/timing.py", "onchip/simulator/engine.py")  # compiled, o
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
+PRODUCTS = "tests/lowering/test_products.py"
 CUTS = "tests/lowering/test_attention_tiles.py::test_any_cut_of"
 STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
 
@@ -75,9 +76,12 @@ MUTANTS = (
     Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
     Mutant("onchip/planner/attend.py", "(scores - 1) * tq * row", "(scores - 1) * tq", VALUES),
     # --- lowering
-    Mutant("onchip/lowering/grid.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
+    Mutant("onchip/lowering/matmul.py", "sums.at + -lanes), -za)", "sums.at + -lanes), za)", PRODUCTS),
+    Mutant("onchip/lowering/matmul.py", "left = left + ones if", "left = left if", PRODUCTS),
+    Mutant("onchip/planner/tile.py", "legal &= (tb == 1) & (", "legal &= (", PRODUCTS),
+    Mutant("onchip/lowering/loops.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
     Mutant(
-        "onchip/lowering/grid.py",
+        "onchip/lowering/loops.py",
         "if extent % (tile * max(1, shares)) == 0:",
         "if extent >= 0:",
         f"{LAWS}::test_products_of_trace_graph_and_program_agree",

@@ -29,6 +29,29 @@ def ceil_div(a: int, b: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """The second operand of a product of two activations, and what both operands' zero points ask for.
+
+    Steps are elements of far memory. The rows of the product lie on p, or on q where p is a second batch axis.
+    `has_ones` puts a row of ones in front of each source tile: its products are sums of the columns, and as weights it
+    gives the sums of the rows.
+    """
+
+    source_steps: tuple[int, int, int]  # of the first operand along b, p and q
+    steps: tuple[int, int]  # of the second operand along b and p; 0 where it is broadcast
+    line: int  # between rows of the stored matrix
+    is_nested: bool  # two batch axes, b and p
+    is_turned: bool  # stored as [N, K]
+    has_ones: bool = False
+    sums_rows: bool = False
+
+    @property
+    def batch_axes(self) -> tuple[str, ...]:
+        """Return the axes along which there are other weights."""
+        return tuple(axis for axis, step in zip(("b", "p"), self.steps, strict=True) if step)
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """What decides a kernel's mapping; kernels of equal shape get equal mappings.
 
@@ -57,6 +80,7 @@ class Shape:
     loads_source: bool = True
     levels: tuple[int, int] = (0, 0)
     unshared: str = ""
+    second: Second | None = None
     extra: tuple[
         int, ...
     ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden

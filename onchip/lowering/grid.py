@@ -6,107 +6,24 @@ deepest loop that they depend on, so that what is reused stays. The vector unit'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from onchip.errors import NotSupported
 from onchip.ir.plan import Kernel, ceil_div
 from onchip.isa import LD, LOAD, MATRIX, MM, ST, STORE, VECTOR, WLD
-from onchip.isa.machine import columns, depth, machine_of
+from onchip.isa.machine import columns, depth
 from onchip.isa.memory import ACC
 from onchip.lowering.code import NOTHING, Rows, View
-from onchip.lowering.context import TYPES, Context, Lowered
+from onchip.lowering.context import Context, Lowered
+from onchip.lowering.loops import TILE_AXES, Grid, Load, channels_left
+from onchip.lowering.matmul import second_loads, two_activations
+from onchip.lowering.moves import load_part
 from onchip.lowering.step import Tile
 from onchip.lowering.steps import source_fill, tile_code
-from onchip.lowering.tree import Expr, Loop, Op, Tree, nest, op, sync
+from onchip.lowering.tree import Expr, Loop, Op, nest, op, sync
 from onchip.lowering.weights import Stored, store_constants
-from onchip.ops.types import Attributes
 
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """A box to load: the Op without its synchronisation, the buffer, and the loops it depends on."""
-
-    buffer: str
-    code: Op
-    depends: tuple[str, ...]
-    reader: int
-
-
-class Grid:
-    """The loops of a kernel, and operands that follow them."""
-
-    def __init__(self, kernel: Kernel, context: Context) -> None:
-        self.kernel, self.context, self.shape, self.mapping = kernel, context, kernel.shape, kernel.mapping
-        self.machine = machine_of(context.plan.chip, context.plan.dtype)
-        m = self.mapping
-        self.order = ("n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "n", "k")
-        self.counts = m.counts(self.shape)
-        if self.shape.kind != "matmul":
-            self.counts["k"] = 1
-        self.tiles = {"b": m.tb, "p": m.tp, "q": m.tq, "n": m.tn, "k": m.tc}
-        self.extents = dict(zip(("b", "p", "q", "n"), self.shape.grid, strict=True)) | {"k": self.shape.source[3]}
-        self.op = context.graph.node(kernel.nodes[0]).op
-        self.type = TYPES[context.plan.dtype]
-        self.size = self.shape.element_bytes
-        self.buffers = {b.name: b for b in kernel.buffers}
-
-    def first(self, axis: str, scale: int = 1, step: int | None = None) -> Expr:
-        """Return the first coordinate of the tile along an axis, times `scale` (`step` replaces the tile's size)."""
-        tile = (self.tiles[axis] if step is None else step) * scale
-        shares = self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores
-        if axis == "n":
-            cores = (0, tile if shares > 1 else 0)
-        elif axis == self.mapping.core_axis:
-            cores = (tile if shares > 1 else 0, 0)
-        else:
-            shares, cores = 1, (0, 0)
-        return Expr(0, ((axis, tile * shares),), cores)
-
-    def left(self, axis: str, divide: int = 1) -> Expr:
-        """Return how much of the axis remains from this tile on; nothing where the tiles divide it."""
-        tile, extent = self.tiles[axis], self.extents[axis]
-        shares = (
-            self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores * (axis == self.mapping.core_axis)
-        )
-        if extent % (tile * max(1, shares)) == 0:
-            return NOTHING
-        start = self.first(axis, 1, ceil_div(tile, divide))
-        negative = tuple((n, -s) for n, s in start.strides)
-        return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1]))
-
-    def sharers(self, cores: int) -> int:
-        """Return how many cores share a load that all of them make: a shared memory keeps it for the others."""
-        return cores if self.context.plan.chip.shared else 1
-
-    def level(self, depends: tuple[str, ...]) -> int:
-        """Return how many loops stand around code that depends on these."""
-        return max((i + 1 for i, name in enumerate(self.order) if name in depends and self.counts[name] > 1), default=0)
-
-    def slot(self, buffer: str, level: int) -> Expr:
-        """Return a buffer's address, alternating over the iterations of the loops around `level`."""
-        b = self.buffers[buffer]
-        double: list[str] = []
-        inner = 1
-        for name in reversed(self.order[:level]):
-            if self.counts[name] > 1 and inner % 2:
-                double.append(name)
-            inner *= self.counts[name]
-        if b.slots == 1 or inner == 1:
-            return Expr(b.address)
-        return Expr(b.address, (), (0, 0), tuple(double), b.size)
-
-    def tree(self, pre: dict[int, list[Op | Loop]], post: dict[int, list[Op | Loop]]) -> Tree:
-        """Put code at its loop levels: `pre` before the next inner loop, `post` behind it."""
-        body: Tree = (*pre.get(len(self.order), []), *post.get(len(self.order), []))
-        for level in range(len(self.order) - 1, -1, -1):
-            if body:
-                body = nest([(self.order[level], self.counts[self.order[level]])], body)
-            body = (*pre.get(level, []), *body, *post.get(level, []))
-        return body
-
-
-TILE_AXES = ("b", "p", "q", "n")
 Levels = list[dict[int, list[Op | Loop]]]  # of each stream, the code that stands in so many loops
 
 
@@ -125,12 +42,12 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
     tile_level = 4
     if grid.shape.kind == "matmul":
         pre[MATRIX].setdefault(tile_level, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
-        pre[MATRIX].setdefault(5, []).extend(_products(grid))
+        pre[MATRIX].setdefault(5, []).extend(_products(grid) if grid.shape.second is None else two_activations(grid))
         post[MATRIX].setdefault(tile_level, []).insert(0, sync(signal=((MATRIX, VECTOR),)))
     _vector(grid, stored, tile_level, pre[VECTOR])
     pre[STORE][tile_level] = [_store(grid, tile_level)]
     trees = tuple(grid.tree(pre[s], post[s]) for s in range(4))
-    slots = {b.name: b.slots for b in kernel.buffers}
+    slots = {b.name: b.slots for b in kernel.buffers} | {"ones": 1}
     return Lowered((trees[0], trees[1], trees[2], trees[3]), slots, grid.mapping.cores)
 
 
@@ -155,13 +72,14 @@ def _load_group(group: list[Load], reader: int, level: int, pre: Levels, post: L
 
 def _loads(grid: Grid, stored: Stored) -> list[Load]:
     """Return every box the kernel reads."""
-    kernel, found = grid.kernel, list[Load]()
+    found: list[Load] = []
     matmul = grid.shape.kind == "matmul"
     if grid.shape.loads_source:
         depends = ("b", "p", "q", "k") if matmul else TILE_AXES
         found.append(Load("source", _source(grid, depends), depends, MATRIX if matmul else VECTOR))
     if stored.weights is not None:
         found.append(Load("weights", _weights(grid, stored), ("n", "k"), MATRIX))
+    found += second_loads(grid)
     for name, address, width in stored.per_lane:
         near = grid.slot("parameters", grid.level(("n",))) + stored.offset(name, grid.mapping.tn)
         rows = stored.rows(name)
@@ -173,8 +91,8 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
             LD, far=Expr(stored.tables), near=near, box3=size, limit3=size, sharers=grid.sharers(grid.mapping.cores)
         )
         found.append(Load("tables", code, (), VECTOR))
-    for i, tensor in enumerate(kernel.inputs[1 : 1 + grid.shape.side_inputs]):
-        load = _part if grid.op == "concat" else _side
+    for i, tensor in enumerate(grid.sides):
+        load = load_part if grid.op == "concat" else _side
         found.append(Load(f"side{i}", load(grid, i, tensor), TILE_AXES, VECTOR))
     return found
 
@@ -191,11 +109,13 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
         channel, end = channel + s.extra[0] * size, s.extra[0] + s.grid[3]
     elif grid.op == "transpose":
         far = (s.extra[0], s.extra[1], s.extra[2])
+    elif s.second is not None:
+        far = s.second.source_steps
     tensor = grid.kernel.inputs[0]
     rows = Expr(grid.context.addresses[grid.kernel.inputs[1]]) if grid.op == "gather" else NOTHING
     return op(
         LD, sub=int(grid.op == "gather"), index=rows, far=Expr(grid.context.addresses[tensor]),
-        near=grid.slot("source", grid.level(depends)),
+        near=grid.slot("source", grid.level(depends)) + grid.ones * m.tc * size,
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
@@ -246,26 +166,6 @@ def _side(grid: Grid, number: int, tensor: str) -> Op:
     )  # fmt: skip
 
 
-def _part(grid: Grid, number: int, tensor: str) -> Op:
-    """Load what the tile has of a further input of a concat, zeros elsewhere."""
-    m, size, graph = grid.mapping, grid.size, grid.context.graph
-    node = graph.node(grid.kernel.nodes[0])
-    axis = Attributes(dict(node.attributes)).integer("axis") % len(graph.tensor(tensor).shape)
-    extents = [int(graph.tensor(name).shape[axis]) for name in node.inputs[: number + 2]]
-    own, before = list(grid.shape.grid), sum(extents[:-1])
-    along = 3 if axis == len(graph.tensor(tensor).shape) - 1 else 1
-    own[along] = extents[-1]
-    row = own[3] * size
-    return op(
-        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
-        box0=m.tb, box1=m.tp, box2=m.tq, box3=m.tn * size, limit0=own[0], limit1=own[1], limit2=own[2], limit3=row,
-        far0=own[1] * own[2] * row, far1=own[2] * row, far2=row,
-        near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
-        c0=grid.first("b"), c1=grid.first("p") + -before * (along == 1), c2=grid.first("q"),
-        c3=grid.first("n", size) + -before * size * (along == 3), level=grid.context.level(tensor),
-    )  # fmt: skip
-
-
 def side_shape(grid: Grid, tensor: str) -> tuple[int, int, int, int]:
     """Return a side input's shape in the grid's four dimensions, 1 where it is broadcast. Raises NotSupported."""
     graph, extents = grid.context.graph, grid.shape.grid
@@ -286,7 +186,7 @@ def side_shape(grid: Grid, tensor: str) -> tuple[int, int, int, int]:
 
 def _side_view(grid: Grid, rows: Rows, number: int, start: Expr) -> View:
     """Return the view of a side tile; one value a row serves all its lanes where the last dimension is broadcast."""
-    if grid.op != "concat" and side_shape(grid, grid.kernel.inputs[1 + number])[3] == 1:
+    if grid.op != "concat" and side_shape(grid, grid.sides[number])[3] == 1:
         return replace(rows.packed(start, grid.type, grid.size, 1), step=0)
     return rows.packed(start, grid.type, grid.size)
 
@@ -309,7 +209,7 @@ def _products(grid: Grid) -> list[Op | Loop]:
         k_left = Expr(s.source[3], (("k", -m.tc), ("kf", -fold)))
     else:
         k_left = Expr(k_tile, (("kf", -fold),)) if k_tile % fold else NOTHING
-    n_left = _channels_left(grid, wide)
+    n_left = channels_left(grid, wide)
     tap = m.tc * size
     body = (
         op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left,
@@ -329,16 +229,6 @@ def _products(grid: Grid) -> list[Op | Loop]:
     return list(nest(loops, body))
 
 
-def _channels_left(grid: Grid, wide: int) -> Expr:
-    """Return how many channels remain from this block of columns on."""
-    n, tn = grid.extents["n"], grid.mapping.tn
-    if n % (tn * grid.mapping.channel_cores) == 0 and tn % wide == 0:
-        return NOTHING
-    start = grid.first("n")
-    negative = (*((name, -stride) for name, stride in start.strides), ("nf", -wide))
-    return Expr(n, negative, (0, -start.cores[1]))
-
-
 def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loop]]) -> None:
     """The vector unit's work on one tile between its waits and its signals."""
     m, s = grid.mapping, grid.shape
@@ -352,7 +242,7 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
     tile = Tile(
         rows=rows,
         stored_rows=stored_rows,
-        sums=rows.packed(grid.slot("sums", level), ACC, 1) if s.kind == "matmul" else None,
+        sums=rows.packed(grid.slot("sums", level) + grid.ones * m.tn, ACC, 1) if s.kind == "matmul" else None,
         source=_source_view(grid) if s.kind != "matmul" and s.loads_source else None,
         sides=tuple(_side_view(grid, rows, i, slots[f"side{i}"]) for i in range(s.side_inputs)),
         output=stored_rows.packed(grid.slot("output", level), grid.type, grid.size),

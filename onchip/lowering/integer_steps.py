@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from onchip.ir.graph import Quantization
-from onchip.lowering import rowwise
+from onchip.lowering import matmul, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -175,6 +175,7 @@ def _avg_pool(step: Step) -> None:
 INTEGER: dict[str, Callable[[Step], None]] = {
     "conv2d": _conv,
     "linear": _accumulated,
+    "matmul": matmul.integer_product,
     "add": _sum("add"),
     "sub": _sum("sub"),
     "mul": _product,

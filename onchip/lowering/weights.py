@@ -64,7 +64,7 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     n, taps = shape.grid[3], shape.window[0] * shape.window[1]
     size = shape.element_bytes
     weights = None
-    if shape.kind == "matmul":
+    if shape.kind == "matmul" and shape.second is None:
         n_bytes = taps * shape.source[3] * n * size
         weights = context.constant(f"{kernel.name}.weights", n_bytes, lambda: _weights(kernel, anchor, context))
     lanes: list[tuple[str, int, int, int, Callable[[], NDArray[np.uint8]]]] = []

@@ -54,17 +54,19 @@ def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: in
     channels = tc if matmul else tn
     lane_bytes = PARAMETER_BYTES if shape.is_integer else BIAS_BYTES
 
+    ones, row_sums = (0, 0) if shape.second is None else (shape.second.has_ones, shape.second.sums_rows)
+
     def up(n_bytes: Any) -> Any:
         return -(-n_bytes // line) * line
 
     return Sizes(
-        source=up(tb * height * width * channels * es) * shape.loads_source,
+        source=up((tb * height * width + ones) * channels * es) * shape.loads_source,
         weights=up(r * s * tc * tn * es) * matmul,
         parameters=(up(lane_bytes * tn) + up(4 * tn) * shape.whole_lanes) * shape.parameters_per_lane
         + (0 if matmul else up(r * s * tn * es)),
         sides=up(rows * tn * shape.side_bytes) * shape.side_inputs,
         output=up(ceil_div(tp, shape.pool[0]) * tb * ceil_div(tq, shape.pool[1]) * tn * es),
-        sums=rows * tn * matmul,
+        sums=((rows + ones) * tn + rows * row_sums) * matmul,
         scratch=rows * tn * shape.scratch + ROW_WORDS * rows * shape.whole_lanes,
     )
 

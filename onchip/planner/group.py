@@ -20,7 +20,8 @@ from onchip.planner.dimensions import attributes, dims
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
 JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "requantize", "max_pool2d", *TABLES)
-ANCHORS_THAT_CHAIN = ("conv2d", "linear", *JOINS)
+ANCHORS_THAT_CHAIN = ("conv2d", "linear", "matmul", *JOINS)
+TWO_OPERANDS = ("gather", "matmul")  # row numbers and second factors are no side tiles
 
 
 @dataclass(slots=True)
@@ -71,6 +72,11 @@ def group_nodes(graph: Graph) -> Grouping:
         for output in node.outputs:
             makers[output] = group
     return found
+
+
+def n_operands(anchor: Node) -> int:
+    """Return how many of a group's inputs its first node takes in a way of its own; the others are side tiles."""
+    return 2 if anchor.op in TWO_OPERANDS else 1
 
 
 def _same_bytes(graph: Graph, node: Node) -> bool:
@@ -138,9 +144,16 @@ def _may_join(graph: Graph, node: Node, group: Group, found: Grouping, makers: d
         return _pools_whole_windows(graph, node, group)
     if node.inputs.count(tensor) != 1 or dims(graph, node.outputs[0]) != dims(graph, tensor):
         return False
+    if group.nodes[0].op == "matmul" and len(dims(graph, tensor)) > 4 and _is_broadcast(graph, node, tensor):
+        return False  # its batch axes may not be those that the other input needs apart
     position = found.groups.index(group)
     others = [found.root(name) for name in node.inputs if name and name != tensor]
     return all(name not in makers or found.groups.index(makers[name]) < position for name in others)
+
+
+def _is_broadcast(graph: Graph, node: Node, tensor: str) -> bool:
+    size = prod(dims(graph, tensor))
+    return any(prod(dims(graph, name)) != size for name in node.inputs if name)
 
 
 def _pools_whole_windows(graph: Graph, node: Node, group: Group) -> bool:

@@ -19,7 +19,7 @@ from onchip.ir.plan import Kernel, Mapping, Place, Plan, Shape
 from onchip.planner import sequence
 from onchip.planner.buffers import place_buffers
 from onchip.planner.dimensions import ELEMENT_BYTES, dims
-from onchip.planner.group import Group, Grouping, group_nodes
+from onchip.planner.group import Group, Grouping, group_nodes, n_operands
 from onchip.planner.shapes import shape_of
 from onchip.planner.tile import EFFORT, EXACT, ranked
 
@@ -59,7 +59,7 @@ def _kernels(
         return (Kernel(name, nodes, inputs, group.output, shape, mapping, buffers),)
     levels = {p.tensor: p.level(chip) for p in places if p.tensor in (inputs[0], group.output)}
     memories = levels.get(inputs[0], 0), levels.get(group.output, 0)
-    sides = () if group.nodes[0].op == "gather" else inputs[1:]  # row numbers are no tile
+    sides = inputs[n_operands(anchor) :]
     shape = replace(shape_of(group.nodes, sides, graph, dtype), levels=memories)
     return tuple(
         Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))

@@ -18,6 +18,7 @@ from onchip.isa import timing
 from onchip.isa.native import OPTIONS
 from onchip.planner.tile import (
     ACCUMULATOR_WORDS,
+    BATCHES,
     DILATION,
     ELEMENT_BYTES,
     FAR_OUTPUT,
@@ -28,9 +29,11 @@ from onchip.planner.tile import (
     IS_ROW_PACKED,
     LANE_BYTES,
     LOADS_SOURCE,
+    ONES,
     PASSES,
     POOL,
     ROW_INSTRUCTIONS,
+    ROW_SUMS,
     SCRATCH,
     SIDE_BYTES,
     SIDE_INPUTS,
@@ -73,11 +76,11 @@ def array_cycles(x, m, tb, tp, tq, tn, tc, step):
         outside, depth = (1.0, taps) if x[IS_ROW_PACKED] else (taps, 1.0)
         serial = m[timing.SERIAL] != 0
         for i in range(len(step)):
-            rows = 1.0 * tb[i] * tp[i] * tq[i]
+            rows = 1.0 * tb[i] * tp[i] * tq[i] + x[ONES]
             folds = outside * up(depth * tc[i], height)
             rows = max(rows, rows * min(taps * tc[i], height) * es * reading / read_rate)
             one = rows + load + height + width - 2 if serial else max(rows, load)
-            step[i] = folds * up(tn[i], width) * one
+            step[i] = folds * (up(tn[i], width) + x[ROW_SUMS]) * one
         return
     stationary = m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY
     height = 1.0 * (m[timing.ROWS] if stationary else m[timing.NATIVE_M])
@@ -85,9 +88,9 @@ def array_cycles(x, m, tb, tp, tq, tn, tc, step):
     deep = 1.0 if stationary else 1.0 * m[timing.NATIVE_K]
     units = 1.0 if stationary else 1.0 * m[timing.UNITS]
     for i in range(len(step)):
-        rows, k = 1.0 * tb[i] * tp[i] * tq[i], taps * tc[i]
+        rows, k = 1.0 * tb[i] * tp[i] * tq[i] + x[ONES], taps * tc[i]
         read = (rows * k + k * tn[i]) * es * reading / read_rate
-        step[i] = max(up(up(rows, height) * up(tn[i], width) * up(k, deep), units), read)
+        step[i] = max(up(up(rows, height) * (up(tn[i], width) + x[ROW_SUMS]) * up(k, deep), units), read)
 
 
 @inner
@@ -120,9 +123,12 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         # what one tile moves
         height = (p - 1) * x[STRIDE] + (x[WINDOW] - 1) * x[DILATION] + 1
         width = (q - 1) * x[STRIDE + 1] + (x[WINDOW + 1] - 1) * x[DILATION + 1] + 1
-        source = b * height * width * (c if matmul else n) * es * x[LOADS_SOURCE]
+        source = (b * height * width + x[ONES]) * (c if matmul else n) * es * x[LOADS_SOURCE]
         weight, parameters = taps * c * n * es if matmul else 0.0, n * (x[LANE_BYTES] + x[TAP_BYTES])
-        sums, scratch = rows * n if matmul else 0.0, rows * n * x[SCRATCH] + 16 * rows * x[WHOLE_LANES]
+        sums, scratch = (
+            (rows + x[ONES]) * n + rows * x[ROW_SUMS] if matmul else 0.0,
+            rows * n * x[SCRATCH] + 16 * rows * x[WHOLE_LANES],
+        )
         # the last tile along an axis is cut: the average tile moves less than a whole one
         whole_rows = covered(x[B], nb * b) * covered(x[P], np_ * p) * covered(x[Q], nq * q)
         whole_n, whole_k = covered(x[N], nn * n), covered(x[SOURCE_CHANNELS], nk * c)
@@ -131,10 +137,13 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         steps = outputs * nk
         again = outer[i] == 1
         source_loads = steps if nk > 1 else (1.0 if tiles == 1 else (outputs if again else tiles))
-        weight_loads = steps if nk > 1 else (1.0 if nn == 1 else (nn if again else outputs))
+        batches = 1.0 if x[BATCHES] == 0 else (nb if x[BATCHES] == 1 else nb * np_)  # each has weights of its own
+        weight_loads = steps if nk > 1 else (nn * batches if again or nn == 1 else outputs)
         loads = source * source_loads * whole_rows * (whole_k if matmul else whole_n)
         weights = weight * weight_loads * whole_n * whole_k
-        from_far = x[FAR_SOURCE] * loads / (along if shared else 1.0) + weights / (across if shared else 1.0)
+        from_far = x[FAR_SOURCE] * loads / (along if shared else 1.0) + weights / (
+            across if shared and x[BATCHES] == 0 else 1.0
+        )
         ahead = far_cycles(m, from_far, loads + weights, active) / steps
         whole = whole_rows * whole_n
         sides = rows * n * x[SIDE_BYTES] * x[SIDE_INPUTS] * whole + (0.0 if matmul else parameters)

@@ -17,6 +17,7 @@ from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 from onchip.planner.moves import concat_shape, slice_shape, transpose_shape
+from onchip.planner.products import product_shape
 
 WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
 MOVES = {"slice": slice_shape, "concat": concat_shape, "transpose": transpose_shape}
@@ -42,6 +43,8 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
         rows, n = _rows(dims(graph, anchor.outputs[0]), flat)
         source = (*rows, dims(graph, anchor.inputs[0])[-1])
         return replace(plain, kind="matmul", grid=(*rows, n), source=source, parameters_per_lane=True)
+    if anchor.op == "matmul":
+        return product_shape(anchor, graph, plain, flat=flat)
     if anchor.op in ("global_avg_pool", "mean"):
         return _mean(anchor, graph, plain)
     if anchor.op in MOVES:

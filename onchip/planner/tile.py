@@ -30,8 +30,9 @@ Ints = NDArray[np.int64]
 # what the formula (prices.py) needs beside the machine array; pairs take two places
 (B, P, Q, N, SOURCE_CHANNELS, WINDOW, _, STRIDE, _, DILATION, _, POOL, _, ELEMENT_BYTES, IS_MATMUL, LANE_BYTES,
  TAP_BYTES, VECTOR_TAPS, LOADS_SOURCE, PASSES, SCRATCH, WHOLE_LANES, SIDE_BYTES, SIDE_INPUTS, TABLE_BYTES, FAR_SOURCE,
- FAR_OUTPUT, SLOTS, FILL, HAS_SHARED, ACCUMULATOR_WORDS, IS_ROW_PACKED) = range(32)  # fmt: skip
-NUMBERS = 32
+ FAR_OUTPUT, SLOTS, FILL, HAS_SHARED, ACCUMULATOR_WORDS, IS_ROW_PACKED, BATCHES, ONES,
+ ROW_SUMS) = range(35)  # fmt: skip
+NUMBERS = 35
 PARAMETERS = "d1 q1 q1 q1 q1 q1 q1 q1 q1 q1 d1 q1"
 
 
@@ -105,6 +106,8 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     rows_cores, channel_cores = np.array(shares, np.int64).T[:, share]
     tiles = -(-b // tb) if b > 1 else -(-p // tp)
     legal = (rows_cores <= tiles) & (channel_cores <= -(-n // tn))
+    if shape.second is not None:  # a tile has one second operand, and one row of ones
+        legal &= (tb == 1) & ((tp == 1) | (not shape.second.is_nested))
     if shape.unshared:
         legal &= (channel_cores == 1) if shape.unshared == "n" else (rows_cores == 1) | (b > 1)
     return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
@@ -174,6 +177,10 @@ def _numbers(shape: Shape, chip: Chip, m: Ints, slots: int) -> NDArray[np.float6
     x[SIDE_BYTES], x[SIDE_INPUTS], x[TABLE_BYTES] = shape.side_bytes, shape.side_inputs, shape.table_bytes
     x[FAR_SOURCE], x[FAR_OUTPUT] = (level == 0 for level in shape.levels)
     x[SLOTS], x[FILL], x[HAS_SHARED] = slots, timing.matmul_latency(m), bool(chip.shared)
+    if shape.second is not None:
+        axes = shape.second.batch_axes
+        x[BATCHES] = 2 if "p" in axes else len(axes)
+        x[ONES], x[ROW_SUMS] = shape.second.has_ones, shape.second.sums_rows
     x[ACCUMULATOR_WORDS], x[IS_ROW_PACKED] = chip.local.accumulator_bytes // 4, chip.matrix.row_packing == "CRS"
     return x
 

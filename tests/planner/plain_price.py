@@ -37,8 +37,12 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     tiles = nb * np_ * nq
     steps = outputs * nk
     source_loads = np.where(nk > 1, steps, np.where(tiles == 1, 1, np.where(table.outer == 1, outputs, tiles)))
-    weight_loads = np.where(nk > 1, steps, np.where(nn == 1, 1, np.where(table.outer == 1, nn, outputs)))
+    second = shape.second
+    batches = 1 if second is None or not second.batch_axes else nb * (np_ if "p" in second.batch_axes else 1)
+    loaded = np.where((nn == 1) | (table.outer == 1), nn * batches, outputs)
+    weight_loads = np.where(nk > 1, steps, loaded)
     source_share, weight_share = (table.channel_cores, table.rows_cores) if chip.shared else (1, 1)
+    weight_share = 1 if second is not None and second.batch_axes else weight_share
     loads = size.source * source_loads * whole_rows * (whole_k if shape.kind == "matmul" else whole_n)
     weights = size.weights * weight_loads * whole_n * whole_k
     active = table.rows_cores * table.channel_cores
@@ -96,6 +100,8 @@ def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any
         return 0 * rows
     taps = shape.window[0] * shape.window[1]
     k, es = taps * tc, shape.element_bytes
+    ones, row_sums = (0, 0) if shape.second is None else (shape.second.has_ones, shape.second.sums_rows)
+    rows = rows + ones
     if m[timing.DATAFLOW] == timing.WEIGHT_STATIONARY:
         height, width = depth(m), columns(m)
         folds = _up(k, height) if chip.matrix.row_packing == "CRS" else taps * _up(tc, height)
@@ -104,10 +110,11 @@ def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any
         one = np.maximum(np.maximum(rows, read), np.maximum(height, load))
         if m[timing.SERIAL]:
             one = np.maximum(rows, read) + np.maximum(height, load) + height + width - 2
-        return folds * _up(tn, width) * one
+        return folds * (_up(tn, width) + row_sums) * one
     read = (rows * k + k * tn) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
     if m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY:
-        blocks = _up(rows, int(m[timing.ROWS])) * _up(tn, int(m[timing.COLUMNS] * m[timing.UNITS]))
+        blocks = _up(rows, int(m[timing.ROWS])) * (_up(tn, int(m[timing.COLUMNS] * m[timing.UNITS])) + row_sums)
         return np.maximum(blocks * k, read)
-    native = _up(rows, int(m[timing.NATIVE_M])) * _up(tn, int(m[timing.NATIVE_N])) * _up(k, int(m[timing.NATIVE_K]))
+    native = _up(rows, int(m[timing.NATIVE_M])) * (_up(tn, int(m[timing.NATIVE_N])) + row_sums)
+    native = native * _up(k, int(m[timing.NATIVE_K]))
     return np.maximum(_up(native, int(m[timing.UNITS])), read)

@@ -1,0 +1,120 @@
+"""The loops of a kernel that computes a grid [B, P, Q, N] tile by tile, and the operands that follow them.
+
+In: a Kernel with its mapping. Out: `Grid`: loop names, first coordinates, what is left, slots of buffers; `Load`, a box
+that one of the units waits for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onchip.ir.plan import Kernel, ceil_div
+from onchip.isa.machine import machine_of
+from onchip.lowering.code import NOTHING
+from onchip.lowering.context import TYPES, Context
+from onchip.lowering.tree import Expr, Loop, Op, Tree, nest
+
+TILE_AXES = ("b", "p", "q", "n")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A box to load: the Op without its synchronisation, the buffer, and the loops it depends on."""
+
+    buffer: str
+    code: Op
+    depends: tuple[str, ...]
+    reader: int
+
+
+class Grid:
+    """The loops of a kernel, and operands that follow them."""
+
+    def __init__(self, kernel: Kernel, context: Context) -> None:
+        self.kernel, self.context, self.shape, self.mapping = kernel, context, kernel.shape, kernel.mapping
+        self.machine = machine_of(context.plan.chip, context.plan.dtype)
+        m = self.mapping
+        self.order = ("n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "n", "k")
+        self.counts = m.counts(self.shape)
+        if self.shape.kind != "matmul":
+            self.counts["k"] = 1
+        self.tiles = {"b": m.tb, "p": m.tp, "q": m.tq, "n": m.tn, "k": m.tc}
+        self.extents = dict(zip(("b", "p", "q", "n"), self.shape.grid, strict=True)) | {"k": self.shape.source[3]}
+        self.op = context.graph.node(kernel.nodes[0]).op
+        self.type = TYPES[context.plan.dtype]
+        self.size = self.shape.element_bytes
+        self.buffers = {b.name: b for b in kernel.buffers}
+
+    @property
+    def ones(self) -> int:
+        """Return how many rows of ones stand in front of a source tile, and of their sums in front of the sums."""
+        return int(self.shape.second is not None and self.shape.second.has_ones)
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Return the inputs that are loaded as side tiles: the last ones."""
+        return self.kernel.inputs[len(self.kernel.inputs) - self.shape.side_inputs :]
+
+    def first(self, axis: str, scale: int = 1, step: int | None = None) -> Expr:
+        """Return the first coordinate of the tile along an axis, times `scale` (`step` replaces the tile's size)."""
+        tile = (self.tiles[axis] if step is None else step) * scale
+        shares = self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores
+        if axis == "n":
+            cores = (0, tile if shares > 1 else 0)
+        elif axis == self.mapping.core_axis:
+            cores = (tile if shares > 1 else 0, 0)
+        else:
+            shares, cores = 1, (0, 0)
+        return Expr(0, ((axis, tile * shares),), cores)
+
+    def left(self, axis: str, divide: int = 1) -> Expr:
+        """Return how much of the axis remains from this tile on; nothing where the tiles divide it."""
+        tile, extent = self.tiles[axis], self.extents[axis]
+        shares = (
+            self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores * (axis == self.mapping.core_axis)
+        )
+        if extent % (tile * max(1, shares)) == 0:
+            return NOTHING
+        start = self.first(axis, 1, ceil_div(tile, divide))
+        negative = tuple((n, -s) for n, s in start.strides)
+        return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1]))
+
+    def sharers(self, cores: int) -> int:
+        """Return how many cores share a load that all of them make: a shared memory keeps it for the others."""
+        return cores if self.context.plan.chip.shared else 1
+
+    def level(self, depends: tuple[str, ...]) -> int:
+        """Return how many loops stand around code that depends on these."""
+        return max((i + 1 for i, name in enumerate(self.order) if name in depends and self.counts[name] > 1), default=0)
+
+    def slot(self, buffer: str, level: int) -> Expr:
+        """Return a buffer's address, alternating over the iterations of the loops around `level`."""
+        b = self.buffers[buffer]
+        double: list[str] = []
+        inner = 1
+        for name in reversed(self.order[:level]):
+            if self.counts[name] > 1 and inner % 2:
+                double.append(name)
+            inner *= self.counts[name]
+        if b.slots == 1 or inner == 1:
+            return Expr(b.address)
+        return Expr(b.address, (), (0, 0), tuple(double), b.size)
+
+    def tree(self, pre: dict[int, list[Op | Loop]], post: dict[int, list[Op | Loop]]) -> Tree:
+        """Put code at its loop levels: `pre` before the next inner loop, `post` behind it."""
+        body: Tree = (*pre.get(len(self.order), []), *post.get(len(self.order), []))
+        for level in range(len(self.order) - 1, -1, -1):
+            if body:
+                body = nest([(self.order[level], self.counts[self.order[level]])], body)
+            body = (*pre.get(level, []), *body, *post.get(level, []))
+        return body
+
+
+def channels_left(grid: Grid, wide: int) -> Expr:
+    """Return how many channels remain from this block of columns on."""
+    n, tn = grid.extents["n"], grid.mapping.tn
+    if n % (tn * grid.mapping.channel_cores) == 0 and tn % wide == 0:
+        return NOTHING
+    start = grid.first("n")
+    negative = (*((name, -stride) for name, stride in start.strides), ("nf", -wide))
+    return Expr(n, negative, (0, -start.cores[1]))

@@ -1,0 +1,31 @@
+"""Boxes of kernels that only move data: the further inputs of a concat.
+
+In: the loops of the kernel. Out: loads.
+"""
+
+from __future__ import annotations
+
+from onchip.isa import LD
+from onchip.lowering.loops import TILE_AXES, Grid
+from onchip.lowering.tree import Expr, Op, op
+from onchip.ops.types import Attributes
+
+
+def load_part(grid: Grid, number: int, tensor: str) -> Op:
+    """Load what the tile has of a further input of a concat, zeros elsewhere."""
+    m, size, graph = grid.mapping, grid.size, grid.context.graph
+    node = graph.node(grid.kernel.nodes[0])
+    axis = Attributes(dict(node.attributes)).integer("axis") % len(graph.tensor(tensor).shape)
+    extents = [int(graph.tensor(name).shape[axis]) for name in node.inputs[: number + 2]]
+    own, before = list(grid.shape.grid), sum(extents[:-1])
+    along = 3 if axis == len(graph.tensor(tensor).shape) - 1 else 1
+    own[along] = extents[-1]
+    row = own[3] * size
+    return op(
+        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
+        box0=m.tb, box1=m.tp, box2=m.tq, box3=m.tn * size, limit0=own[0], limit1=own[1], limit2=own[2], limit3=row,
+        far0=own[1] * own[2] * row, far1=own[2] * row, far2=row,
+        near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
+        c0=grid.first("b"), c1=grid.first("p") + -before * (along == 1), c2=grid.first("q"),
+        c3=grid.first("n", size) + -before * size * (along == 3), level=grid.context.level(tensor),
+    )  # fmt: skip
