@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from onchip.ir.evaluate import evaluate
 from onchip.ir.program import KernelCode, Program
 from onchip.isa import BARRIER, LOOP, Affine, Instruction
+from onchip.isa.floats import read_floats, write_floats
 from onchip.isa.memory import Memory
+from onchip.lowering.context import TYPES
 
 Arrays = dict[str, NDArray[Any]]
 NUMPY = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "u8": np.uint8, "bool": np.uint8}
@@ -92,7 +94,7 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
     for region in program.regions:
         data = region.data
         if region.kind == "input":
-            data = np.ascontiguousarray(given[region.name].astype(NUMPY[region.dtype])).view(np.uint8).reshape(-1)
+            data = _bytes(program, given[region.name], region.dtype)
         if data is not None:
             far[region.address : region.address + len(data)] = data
     for kernel in program.kernels:
@@ -102,7 +104,9 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
         for core in cores:
             run_kernel(streams, initial_counts(barrier), _memory(program, far, core, rng), rng)
     found = given | {
-        r.name: _read(far, r.address, r.n_bytes, r.dtype, r.shape) for r in program.regions if r.kind == "output"
+        r.name: _read(program, far, r.address, r.n_bytes, r.dtype, r.shape)
+        for r in program.regions
+        if r.kind == "output"
     }
     if program.host_after is not None:
         found |= evaluate(program.host_after, {name: found[name] for name in program.host_after.inputs})
@@ -113,11 +117,21 @@ def _memory(program: Program, far: NDArray[np.uint8], core: tuple[int, int], rng
     local = program.chip.local
     garbage = rng.randrange(256)
     words = np.full(local.accumulator_bytes // 4, garbage - 128, np.int32)
-    return Memory(far, np.full(local.size_bytes, garbage, np.uint8), words, core)
+    is_float = program.dtype != "int8"
+    return Memory(far, np.full(local.size_bytes, garbage, np.uint8), words, core, is_float=is_float)
 
 
-def _read(far: NDArray[np.uint8], at: int, n_bytes: int, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    return far[at : at + n_bytes].copy().view(NUMPY[dtype]).reshape(shape)
+def _bytes(program: Program, values: NDArray[Any], dtype: str) -> NDArray[np.uint8]:
+    if dtype in NUMPY:
+        return np.ascontiguousarray(values.astype(NUMPY[dtype])).view(np.uint8).reshape(-1)
+    return write_floats(TYPES[program.dtype], np.ascontiguousarray(values, np.float32).reshape(-1))
+
+
+def _read(
+    program: Program, far: NDArray[np.uint8], at: int, n_bytes: int, dtype: str, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    data = far[at : at + n_bytes].copy()
+    return (data.view(NUMPY[dtype]) if dtype in NUMPY else read_floats(TYPES[program.dtype], data)).reshape(shape)
 
 
 def on_core(x: Instruction, core: tuple[int, int]) -> Instruction:

@@ -22,9 +22,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onchip.isa.fields import LOAD, MATRIX, STORE, VECTOR, Affine, affine_from_row, pack
-from onchip.isa.memory import Memory
+from onchip.isa.floats import matrix_operand, multiply_add
+from onchip.isa.memory import ACC, TYPE_BYTES, Memory
 
 Indices = tuple[int, ...]
+Numbers = np.ndarray[Any, Any]  # int64, or float32 in a float program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +82,9 @@ class Transfer(Instruction):
         far + (c0+i0)*far0 + (c1+i1)*far1 + (c2+i2)*far2 + (c3+i3)
 
     Everything along the innermost dimension counts bytes. Coordinates outside of 0..limit-1 are outside of the tensor:
-    LD writes `fill` there, ST leaves them. With sub = 1, LD gathers: for row i2 the 32-bit word at far address index +
-    4*(c2+i2) takes the place of c2+i2 in the far address (not in the check against limit2).
+    LD writes `fill` there, its four bytes in turn (byte i of a row of the box gets byte i mod 4, the lowest first); ST
+    leaves them. With sub = 1, LD gathers: for row i2 the 32-bit word at far address index + 4*(c2+i2) takes the place
+    of c2+i2 in the far address (not in the check against limit2).
 
     Fields:
         box0 box1 box2: extents of the box
@@ -90,7 +93,7 @@ class Transfer(Instruction):
         limit3: bytes of its innermost row
         far0 far1 far2: bytes between neighbours in far memory
         near0 near1 near2: bytes between neighbours in local memory
-        fill: the byte that LD writes outside of the tensor
+        fill: the 32-bit word whose bytes LD writes outside of the tensor
         level: 0 DRAM, 1 shared memory; decides the time only
         sharers: cores of a wave that load the same box; decides the time only
         far: address of the tensor's element (0, 0, 0, 0)
@@ -152,8 +155,10 @@ class LD(Transfer):
     OP, NAME, QUEUES = 1, "LD", (LOAD,)
 
     def run(self, memory: Memory, at: Indices) -> None:
+        word = np.array([self.fill & 0xFFFFFFFF], "<u4").view(np.uint8)
+        fill = np.resize(word, self.box3)
         for address, local, low, high in self.rows(memory, at):
-            memory.local[local : local + self.box3] = np.uint8(self.fill & 0xFF)
+            memory.local[local : local + self.box3] = fill
             if address is not None:
                 memory.local[local + low : local + high] = memory.dram[address + low : address + high]
 
@@ -178,9 +183,9 @@ def extent(size: int, remaining: Affine, at: Indices, core: tuple[int, int]) -> 
 class WLD(Instruction):
     """Weight load: bring k x n weights from local memory to the shadow registers of the matrix unit.
 
-    Element (i, j) stands at source + i*pitch + j bytes (sub = 1, transposed: source + j*pitch + i). Rows and columns of
-    the array beyond k and n hold zero. It does not hold its stream: MM or the next WLD may be looked at in the same
-    cycle.
+    Element (i, j) of e bytes stands at source + i*pitch + j*e (sub = 1, transposed: source + j*pitch + i*e). Rows and
+    columns of the array beyond k and n hold zero. It does not hold its stream: MM or the next WLD may be looked at in
+    the same cycle.
 
     Fields:
         k n: rows (inputs) and columns (outputs) of the weights
@@ -204,28 +209,34 @@ class WLD(Instruction):
         base = self.source.at(at, memory.core)
         if self.sub == 1:
             lines = [memory.load(self.type, base + j * self.pitch, k) for j in range(n)]
-            memory.shadow = np.stack(lines, axis=1) if lines else np.zeros((k, 0), np.int64)
+            weights: Numbers = np.stack(lines, axis=1) if lines else np.zeros((k, 0), np.int64)
         else:
             lines = [memory.load(self.type, base + i * self.pitch, n) for i in range(k)]
-            memory.shadow = np.stack(lines) if lines else np.zeros((0, n), np.int64)
+            weights = np.stack(lines) if lines else np.zeros((0, n), np.int64)
+        memory.shadow = matrix_operand(self.type, weights) if memory.is_float else weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MM(Instruction):
     """Matrix multiply: rows of k inputs through the array, n sums each, into accumulator words (wrapping at 32 bits).
 
-    Takes the shadow weights over at its first row. Input kk of a row, for kk from k_begin to k_begin + k - 1, stands at
+    Takes the shadow weights over at its first row. Input kk of a row, for kk from k_begin to k_begin + k - 1, of e
+    bytes, stands at
 
-        source + row offset + floor(kk / run_length)*run_stride + kk mod run_length      (bytes)
+        source + row offset + floor(kk / run_length)*run_stride + (kk mod run_length)*e      (bytes)
 
     A run is what lies side by side (kernel width x channels of a convolution), so one pass may span kernel rows. Sum j
     goes to accumulator word sums + row offset + j. It is added to what is there, unless sub = 0 and every loop index in
     the mask `first` is 0 (also for an empty mask): then it replaces it. It does not hold its stream.
 
+    In a float program the order is fixed: sum j starts at what is there (or at 0), and for each kk in ascending order
+    the product is rounded to float32 and added, and the sum is rounded to float32.
+
     Fields:
         rows0 rows1 rows2: row counts
         k n: inputs a row, sums a row
-        run_length run_stride: bytes side by side, and from one run to the next
+        run_length: inputs side by side
+        run_stride: bytes from one run to the next
         source0 source1 source2: bytes between rows of inputs
         sum0 sum1 sum2: words between rows of sums
         type: element type of inputs and weights
@@ -268,20 +279,23 @@ class MM(Instruction):
         n, k = extent(self.n, self.n_left, at, core), extent(self.k, self.k_left, at, core)
         source, sums = self.source.at(at, core), self.sums.at(at, core)
         taps = np.arange(k) + self.k_begin.at(at, core)
-        places = taps // self.run_length * self.run_stride + taps % self.run_length
+        places = taps // self.run_length * self.run_stride + taps % self.run_length * TYPE_BYTES[self.type]
         replaces = self.sub == 0 and all(i == 0 for level, i in enumerate(at) if self.first >> level & 1)
         for i in range(extent(self.rows0, self.left0, at, core)):
             for j in range(extent(self.rows1, self.left1, at, core)):
                 for r in range(extent(self.rows2, self.left2, at, core)):
                     base = source + i * self.source0 + j * self.source1 + r * self.source2
-                    x = memory.local[base + places].view(np.int8).astype(np.int64)
+                    x = memory.gather(self.type, base + places)
                     address = sums + i * self.sum0 + j * self.sum1 + r * self.sum2
-                    self._accumulate(memory, address, x @ memory.weights[:k, :n], replaces)
+                    self._accumulate(memory, address, x, memory.weights[:k, :n], replaces)
 
-    def _accumulate(self, memory: Memory, address: int, values: np.ndarray[Any, Any], replaces: bool) -> None:
-        if not replaces:
-            values = values + memory.load(3, address, len(values))
-        memory.store(3, address, values)
+    def _accumulate(self, memory: Memory, address: int, x: Numbers, weights: Numbers, replaces: bool) -> None:
+        sums = memory.load(ACC, address, weights.shape[1])
+        sums = np.zeros_like(sums) if replaces else sums
+        if memory.is_float:
+            memory.store(ACC, address, multiply_add(sums, matrix_operand(self.type, x), weights))
+        else:
+            memory.store(ACC, address, sums + x @ weights)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ RATE_NAMES = {  # the operation of a chip file whose rate a vector operation run
     "shl": "shift", "sra": "shift", "rshr": "shift", "shls": "shift", "copy": "copy", "mac": "mac", "clz": "clz",
     "gt": "max", "and": "add", "exp": "exp", "erf": "erf", "tanh": "tanh", "sigmoid": "sigmoid", "rsqrt": "sqrt",
     "recip": "div", "div": "div", "gelu": "erf", "silu": "sigmoid", "sqrt": "sqrt", "pow": "exp", "log": "exp",
+    "floor": "copy", "ceil": "copy", "round": "copy", "sin": "exp", "cos": "exp",
 }  # fmt: skip
 
 

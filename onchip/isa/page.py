@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from onchip import isa
-from onchip.isa import fields, instructions, machine, memory, text, timing, vector
+from onchip.isa import fields, floats, instructions, machine, memory, text, timing, vector
 from onchip.isa.instructions import Instruction, operand_names
 
 HEAD = """# Instruction set
@@ -31,7 +31,8 @@ DURATIONS: tuple[Callable[..., int], ...] = (
 def page_text() -> str:
     """Return the whole page."""
     parts = [HEAD, "## How a kernel runs\n", told(isa), "## Operands and words\n", told(fields)]
-    parts += ["## Memory\n", told(memory), types(), "## Instructions\n", told(instructions), opcodes()]
+    parts += ["## Memory\n", told(memory), types(), "## Floats\n", told(floats)]
+    parts += ["## Instructions\n", told(instructions), opcodes()]
     for op, kind in sorted(isa.CLASSES.items()):
         parts.append(class_text(op, kind))
         if kind is isa.RQ:
@@ -100,8 +101,8 @@ def types() -> str:
 
 def _where(kind: int) -> str:
     if kind == memory.ACC:
-        return "accumulator, int32"
-    return "local memory" if kind in memory.NUMPY_TYPES else "local memory; timed, values not defined yet"
+        return "accumulator: int32, or float32 in a float program"
+    return "local memory; float programs" if kind in floats.FLOAT_TYPES else "local memory"
 
 
 def opcodes() -> str:

@@ -5,17 +5,21 @@ All walk rows of n lanes with up to three operands: a and b are read, d is writt
 unit (bytes or words), and a step along the lanes: 1, or 0 for one value that serves the whole row. Lanes are 32-bit
 two's complement; a write to a narrower type saturates. Rows are done in order and the lanes of a row at once, so an
 instruction may read what an earlier row of it wrote. The unit works on one instruction at a time.
+
+In a float program lanes are float32, and there are no RQ and LUT.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onchip import numerics
+from onchip.isa import floats
 from onchip.isa.fields import VECTOR, Affine
 from onchip.isa.instructions import ZERO, Indices, Instruction, extent
 from onchip.isa.memory import I32, Memory, row_offsets, wrap32
@@ -52,9 +56,11 @@ VOPS = {
 FLOAT_VOPS = {
     name: 64 + code
     for code, name in enumerate(
-        ("exp", "erf", "tanh", "sigmoid", "rsqrt", "recip", "div", "gelu", "silu", "sqrt", "pow", "log")
+        ("exp", "erf", "tanh", "sigmoid", "rsqrt", "recip", "div", "gelu", "silu", "sqrt", "pow", "log", "floor",
+         "ceil", "round", "sin", "cos")
     )
-}
+}  # fmt: skip
+NAMES = {code: name for name, code in (VOPS | FLOAT_VOPS).items()}
 REDUCTIONS = {"sum": 0, "max": 1, "sumsq": 2}
 RQ_RATE, RED_RATE, LUT_RATE = 200, 201, 202  # where their rates stand in the machine array
 
@@ -101,6 +107,12 @@ class VectorInstruction(Instruction):
         return rows, extent(self.n, left[3], at, core)
 
 
+def in_integers(x: Instruction, memory: Memory) -> None:
+    """Refuse an instruction that a float program does not have."""
+    if memory.is_float:
+        raise ValueError(f"{x.NAME} in a float program")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RQ(VectorInstruction):
     """Requantize: d = clamp(scale(((a - zero_in) + bias) << left) + zero_out, low, high).
@@ -141,6 +153,7 @@ class RQ(VectorInstruction):
         counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
         if n == 0:
             return
+        in_integers(self, memory)
         bias, multiplier, shift = self.parameters(memory, at, n)
         mode = ("single", "double", "fp32")[self.sub & 3]
         a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
@@ -161,8 +174,13 @@ class RQ(VectorInstruction):
 class VOP(VectorInstruction):
     """Lane operation d = a op b; b is an operand, or the field `immediate` where `has_immediate` is 1.
 
-    All wrap at 32 bits; shift counts are 0 to 31. Subs from 64 are the functions of float chips: they are timed and
-    have no bits here.
+    In an integer program all wrap at 32 bits, shift counts are 0 to 31, and there are no subs from 64.
+
+    In a float program there are add, sub, mul, max, min, copy, mac, gt (1.0 or 0.0), `and` on the bits of the float32
+    numbers, and the functions from 64. max is b where a <= b, otherwise a; min is b where a >= b, otherwise a: a NaN
+    in a stays, one in b is lost. mac rounds the product and then the sum. The functions are computed in float64 and
+    rounded to float32: sigmoid 1/(1+exp(-a)), recip 1/a, div a/b, gelu a/2*erfc(-a/sqrt(2)), silu a/(1+exp(-a)), pow a
+    to the power of b, log the natural one, round to the nearest integer, halves to even.
 
     Operations:
         add: a + b
@@ -211,12 +229,25 @@ class VOP(VectorInstruction):
         strides = ((self.a0, self.a1, self.a2), (self.b0, self.b1, self.b2), (self.d0, self.d1, self.d2))
         for da, db, dd in row_offsets(counts, *strides):
             x = memory.load(self.a_type, a + da, n, self.a_step)
-            y = np.full(n, self.immediate) if self.has_immediate else memory.load(self.b_type, b + db, n, self.b_step)
-            if self.sub == VOPS["mac"]:
-                result = memory.load(self.d_type, d + dd, n) + x * y
-            else:
-                result = MEANINGS[self.sub](x, y)
-            memory.store(self.d_type, d + dd, wrap32(result).astype(np.int64))
+            y = self.constant(memory, n) if self.has_immediate else memory.load(self.b_type, b + db, n, self.b_step)
+            z = memory.load(self.d_type, d + dd, n) if self.sub == VOPS["mac"] else x
+            result = _float_lanes(self.sub, x, y, z) if memory.is_float else _integer_lanes(self.sub, x, y, z)
+            memory.store(self.d_type, d + dd, result)
+
+    def constant(self, memory: Memory, n: int) -> NDArray[Any]:
+        """Return the immediate for n lanes."""
+        words = np.full(n, self.immediate)
+        return wrap32(words).view(np.float32) if memory.is_float else words
+
+
+def _integer_lanes(sub: int, x: Lanes, y: Lanes, z: Lanes) -> Lanes:
+    return wrap32(z + x * y if sub == VOPS["mac"] else MEANINGS[sub](x, y)).astype(np.int64)
+
+
+def _float_lanes(sub: int, x: floats.Floats, y: floats.Floats, z: floats.Floats) -> floats.Floats:
+    if sub == VOPS["mac"]:
+        return floats.operate("add", z, floats.operate("mul", x, y))
+    return floats.operate(NAMES[sub], x, y)
 
 
 def _rounding_shift(x: Lanes, y: Lanes) -> Lanes:
@@ -247,7 +278,9 @@ class RED(VectorInstruction):
     """Reduction across the lanes of each row: one value a row, wrapping at 32 bits, to lane 0 of d. sub 0 sum, 1
     maximum, 2 sum of squares.
 
-    The order of the lanes does not matter. `b` is not used.
+    In integers the order of the lanes does not matter. In a float program the sums start at 0 and take lane after lane
+    in ascending order, the square rounded first; the maximum starts at lane 0 and takes lane j where it is not less.
+    `b` is not used.
     """
 
     OP, NAME = 7, "RED"
@@ -266,6 +299,9 @@ class RED(VectorInstruction):
         a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
         for da, dd in row_offsets(counts, (self.a0, self.a1, self.a2), (self.d0, self.d1, self.d2)):
             x = memory.load(self.a_type, a + da, n, self.a_step)
+            if memory.is_float:
+                memory.store(self.d_type, d + dd, floats.reduce(self.sub, x))
+                continue
             value = (x.sum(), x.max(), (x * x).sum())[self.sub]
             memory.store(self.d_type, d + dd, wrap32(np.array([value])).astype(np.int64))
 
@@ -293,6 +329,7 @@ class LUT(VectorInstruction):
         counts, n = self.shape(at, memory.core, (self.left0, self.left1, self.left2, self.n_left))
         if n == 0:
             return
+        in_integers(self, memory)
         table = memory.load(I32, self.b.at(at, memory.core), 256)
         a, d = self.a.at(at, memory.core), self.d.at(at, memory.core)
         for da, dd in row_offsets(counts, (self.a0, self.a1, self.a2), (self.d0, self.d1, self.d2)):

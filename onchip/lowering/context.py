@@ -16,13 +16,14 @@ from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node, Quantization, attributes_of
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import Region
-from onchip.isa.memory import BF16, F8, F16, F32, I8
+from onchip.isa.floats import BF16, F8, F16, F32, TF32
+from onchip.isa.memory import I8
 from onchip.lowering.tree import Tree
 from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes
 
 FAR_ALIGNMENT = 64
-TYPES = {"int8": I8, "bf16": BF16, "fp16": F16, "fp32": F32, "tf32": F32, "fp8": F8}
+TYPES = {"int8": I8, "bf16": BF16, "fp16": F16, "fp32": F32, "tf32": TF32, "fp8": F8}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,17 @@ sequences follow docs/arithmetic.md instruction for instruction; float sequences
 
 from __future__ import annotations
 
+from math import inf
+
+import numpy as np
+
 from onchip.errors import NotSupported
 from onchip.ir.graph import Node
 from onchip.ir.plan import Kernel
+from onchip.isa.floats import write_floats
 from onchip.isa.memory import I8
 from onchip.lowering.code import VectorCode, View
-from onchip.lowering.context import Context
+from onchip.lowering.context import TYPES, Context
 from onchip.lowering.float_steps import FLOAT
 from onchip.lowering.integer_steps import INTEGER
 from onchip.lowering.step import Step, Tile
@@ -64,12 +69,12 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
 
 
 def source_fill(kernel: Kernel, context: Context) -> int:
-    """Return the byte that stands outside the source tensor: its zero point, or the lowest value for a maximum."""
-    node = context.graph.node(kernel.nodes[0])
-    if not kernel.shape.is_integer:
-        return 0
-    if node.op == "max_pool2d":
-        return -128
+    """Return the word that stands outside the source tensor: zeros, or the lowest value for a maximum."""
+    node, type_ = context.graph.node(kernel.nodes[0]), TYPES[kernel.shape.dtype]
     if node.op == "concat":
         return 0
-    return context.quantization(node.inputs[0]).zero_point[0]
+    if not kernel.shape.is_integer:
+        least = write_floats(type_, np.array([-inf if node.op == "max_pool2d" else 0.0], np.float32))
+        return int(np.resize(least, 4).view(np.uint32)[0])
+    value = -128 if node.op == "max_pool2d" else context.quantization(node.inputs[0]).zero_point[0]
+    return (value & 0xFF) * 0x01010101

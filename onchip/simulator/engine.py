@@ -52,7 +52,7 @@ from onchip.simulator.play import (
 )  # fmt: skip
 
 FIRST_CHECK = 4
-BYTES = (1, 2, 4, 4, 2, 2, 4, 1)
+BYTES = (1, 2, 4, 4, 2, 2, 4, 1, 4)
 
 inner = njit(**OPTIONS)
 affine = inner(operands.affine.py_func)

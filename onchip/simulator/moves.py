@@ -90,10 +90,17 @@ def word_at(far, at):
 
 
 @inner
+def fill_row(fill, at, size, local):
+    """Write the bytes of a word in turn."""
+    for j in range(size):
+        local[at + j] = np.uint8(fill >> 8 * (j & 3) & 0xFF)
+
+
+@inner
 def move_row(is_load, is_inside, there, here, low, high, size, fill, far, local):
     """Move what of a row lies inside its tensor; a load fills the rest. Returns whether its addresses exist."""
     if is_load and (not is_inside or low > 0 or high < size):
-        local[here : here + size] = fill
+        fill_row(fill, here, size, local)
     if is_inside and high > low:
         if there + low < 0 or there + high > len(far) - MARGIN:
             return False
@@ -117,12 +124,12 @@ def move_clipped(is_load, base, near, ints, first, low, high, fill, far, local):
             is_inside = 0 <= first[0] + i < ints[4] and 0 <= first[1] + j < ints[5] and begin < end
             if is_load and (not is_inside or low > 0 or high < ints[3]):
                 for r in range(ints[2]):
-                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+                    fill_row(fill, here + r * ints[13], ints[3], local)
             elif is_load:
                 for r in range(begin):
-                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+                    fill_row(fill, here + r * ints[13], ints[3], local)
                 for r in range(end, ints[2]):
-                    local[here + r * ints[13] : here + r * ints[13] + ints[3]] = fill
+                    fill_row(fill, here + r * ints[13], ints[3], local)
             if not is_inside:
                 continue
             there = base + (first[0] + i) * ints[8] + (first[1] + j) * ints[9] + first[3] + low
@@ -168,7 +175,7 @@ def transfer(is_load, sub, ints, affs, index, core, far, local, state):
             return False
         move_box(is_load, base, near, ints, first, far, local)
         return True
-    low, high, fill = max(0, -first[3]), min(ints[3], ints[7] - first[3]), np.uint8(ints[14] & 0xFF)
+    low, high, fill = max(0, -first[3]), min(ints[3], ints[7] - first[3]), ints[14]
     if sub != 1 and (ints[13] >= ints[3] or not is_load) and low < high:
         return move_clipped(is_load, base, near, ints, first, low, high, fill, far, local)
     table = place(affs[6], index, core)

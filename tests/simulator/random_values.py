@@ -180,7 +180,7 @@ def transfer(rng: Random, kind: type[LD] | type[ST]) -> Instruction:
     first = [rng.choice((0, 0, 0, 1, -1, -2)) for _ in box]
     packed = (box[1] * box[2] * box[3], box[2] * box[3], box[3])
     far = (limit[1] * limit[2] * limit[3], limit[2] * limit[3], limit[3])
-    fields: dict[str, int | Affine] = {"fill": rng.choice((0, -128, 5))}
+    fields: dict[str, int | Affine] = {"fill": rng.choice((0, -128, 5, 0x80FF7F01))}
     for i in range(4):
         fields |= {f"box{i}": box[i], f"limit{i}": limit[i], f"c{i}": Affine(first[i])}
     fields |= {f"near{i}": s for i, s in enumerate(packed)} | {f"far{i}": s for i, s in enumerate(far)}
