@@ -165,7 +165,7 @@ def run(
 ) -> None:
     """Compile and run a network, compare its outputs with the reference, and print the report. Raises Mismatch."""
     begin = time.perf_counter()
-    if request.model.endswith(".npz"):
+    if _is_program(request.model):
         _refuse_compile_options(request, chip_name, sets, files)
         report, outputs = _run_file(Path(request.model), files.inputs, seed)
         action = "Next:  onchip compile MODEL --chip CHIP -o FILE.npz   (another chip, batch or dtype)"
@@ -181,6 +181,13 @@ def run(
     publish(report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
     if report.bit_exact is False:
         raise Mismatch("OC3001", request.model, "outputs differ from the integer reference", next="Report it as a bug")
+
+
+def _is_program(model: str) -> bool:
+    """Tell a program file from a saved network: both end in .npz."""
+    from onchip.ir.graph_file import is_graph_file
+
+    return model.endswith(".npz") and not is_graph_file(model)
 
 
 def _refuse_compile_options(request: Request, chip: str | None, sets: list[str] | None, files: Files) -> None:

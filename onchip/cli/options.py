@@ -25,7 +25,9 @@ LARGEST = 1 << 20  # of a batch or a sequence: far beyond any chip, and products
 FULL_EFFORT = 1 << 62
 SEQUENCES = ("seq", "sequence", "seq_len", "seq_length", "sequence_length")  # what exporters name that dimension
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="FILE.onnx, @name, or package.module:factory")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="FILE.onnx, .tflite or .npz, @name, or package.module:factory")
+]
 ChipName = Annotated[str, typer.Option("--chip", "-c", help="a chip's name or FILE.toml")]
 Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, max=LARGEST, help="inputs per run (default 1)")]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, max=LARGEST, help="length of sequences")]

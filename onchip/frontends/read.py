@@ -1,7 +1,7 @@
 """The door of the front ends: whatever names a model becomes a Graph.
 
-In:       a path that ends in .onnx or .tflite, a torch module with example inputs, `package.module:factory`,
-          or a Graph.
+In:       a path that ends in .onnx, .tflite or .npz (a Graph that was saved), a torch module with example inputs,
+          `package.module:factory`, or a Graph.
 Out:      a Graph, not folded.
 Promises: torch and onnx are imported when they are needed. Pickles are not read (loading one can run any code).
           A factory takes no arguments and gives a module, a pair (module, example), an ONNX model, or a Graph.
@@ -14,6 +14,7 @@ import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import is_zipfile
 
 from onchip.errors import BadFile, OnchipError, UsageError
 from onchip.ir.graph import Graph
@@ -49,6 +50,8 @@ def read(
         from onchip.frontends.tflite import read_tflite
 
         return read_tflite(text, batch=batch)
+    if Path(text).suffix.lower() == ".npz":
+        return _read_npz(text)
     if ":" in text and not Path(text).exists():
         made, own = _call(text)
         return _read_object(made, own if example is None else example, name=name or _last(text), is_dynamic=is_dynamic)
@@ -57,8 +60,18 @@ def read(
             "OC1254", text, "pickled models are not read, because loading one can run any code",
             next="Export it: torch.onnx.export(model, example, 'model.onnx', dynamo=True)",
         )  # fmt: skip
-    limit = "A model is FILE.onnx, FILE.tflite, @name or package.module:factory"
+    limit = "A model is FILE.onnx, FILE.tflite, FILE.npz, @name or package.module:factory"
     raise BadFile("OC1254", text, "this is no model", limit=limit)
+
+
+def _read_npz(path: str) -> Graph:
+    """Read a saved graph. Raises BadFile, which names a program file as what it is."""
+    from onchip.ir.graph_file import is_graph_file, load_graph
+
+    if Path(path).is_file() and not is_graph_file(path) and is_zipfile(path):
+        fact = "holds no network: a compiled program, perhaps"
+        raise BadFile("OC1254", path, fact, next="Run a program with onchip run; save a network with graph.save")
+    return load_graph(path)
 
 
 def _last(text: str) -> str:

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,19 @@ class Graph:
         from onchip.ir.graph_text import write_graph
 
         return write_graph(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the graph with its constants to an .npz file, without pickle. Raises UsageError."""
+        from onchip.ir.graph_file import save_graph
+
+        save_graph(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Graph:
+        """Read a graph from such a file. Raises BadFile."""
+        from onchip.ir.graph_file import load_graph
+
+        return load_graph(path)
 
     @staticmethod
     def parse(text: str) -> Graph:
