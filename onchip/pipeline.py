@@ -70,12 +70,13 @@ def read(model: Any, example: Any = None, *, batch: int | None = None, weights: 
 
 def quantize(
     graph: Graph, samples: Samples | None, *, method: str = "minmax", percentile: float | None = None,
-    per_channel: bool = True, keep_float: Collection[str] = (), rounding: str = "single",
+    per_channel: bool = True, keep_float: Collection[str] = (), int16: Collection[str] = (),
+    rounding: str = "single",
 ) -> Graph:  # fmt: skip
     """Return the int8 graph of a float graph, folded first; see `passes.quantize` for methods and errors."""
     return int8.quantize(
         fold(graph), samples, method=method, percentile=percentile, per_channel=per_channel, keep_float=keep_float,
-        rounding=rounding,
+        int16=int16, rounding=rounding,
     )  # fmt: skip
 
 

@@ -277,7 +277,14 @@ OPS: tuple[Op, ...] = (
         required=2,
         integer=_conv_integer,
         macs=_conv_macs,
-        defaults={"stride": (1, 1), "padding": (0, 0, 0, 0), "dilation": (1, 1), "groups": 1, "activation": "none"},
+        defaults={
+            "stride": (1, 1),
+            "padding": (0, 0, 0, 0),
+            "dilation": (1, 1),
+            "groups": 1,
+            "activation": "none",
+            "out": "same",
+        },
     ),
     Op(
         "max_pool2d",

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from onchip.numerics import Rounding, clamp, int8_table, quantize_multiplier, requantize, wide
 from onchip.ops.curves16 import OUTPUT_SCALE, sigmoid16, tanh16_table
-from onchip.ops.requantizing import apply_activation, f32_multipliers, output_limits, rounding_of, scale_down
+from onchip.ops.requantizing import (
+    apply_activation,
+    f32_multipliers,
+    output_bits,
+    output_limits,
+    rounding_of,
+    scale_down,
+)
 from onchip.ops.types import (
     Array,
     Attributes,
@@ -81,6 +88,7 @@ def _sum_integer(sign: int) -> Callable[..., tuple[Array]]:
     def integer(attributes: Attributes, given: Params, made: Params, a: Array, b: Array) -> tuple[Array]:
         pa, pb, py = _quantized(given[0], "a"), _quantized(given[1], "b"), _quantized(made[0], "the output")
         shift, bits = (ADD_LEFT_SHIFT_16, 16) if a.dtype == np.int16 else (ADD_LEFT_SHIFT, 8)
+        bits = output_bits(attributes, bits)
         low, high = output_limits(attributes.text("activation"), py, bits)
         mode = rounding_of(attributes)
         left, right = wide(a) - pa.zero_point[0], wide(b) - pb.zero_point[0]
@@ -95,14 +103,15 @@ def _sum_integer(sign: int) -> Callable[..., tuple[Array]]:
             ma, mb, my = add_multipliers(pa, pb, py, shift)
             total = requantize(left << shift, *ma, exact) + sign * requantize(right << shift, *mb, exact)
             y = requantize(total, *my, exact)
-        return (clamp(y + py.zero_point[0], low, high).astype(a.dtype),)
+        return (clamp(y + py.zero_point[0], low, high).astype(np.int8 if bits == 8 else np.int16),)
 
     return integer
 
 
 def _mul_integer(attributes: Attributes, given: Params, made: Params, a: Array, b: Array) -> tuple[Array]:
     pa, pb, py = _quantized(given[0], "a"), _quantized(given[1], "b"), _quantized(made[0], "the output")
-    low, high = output_limits(attributes.text("activation"), py, 8 * a.dtype.itemsize)
+    bits = output_bits(attributes, 8 * a.dtype.itemsize)
+    low, high = output_limits(attributes.text("activation"), py, bits)
     product = (wide(a) - pa.zero_point[0]) * (wide(b) - pb.zero_point[0])
     if attributes.text("multiplier") in RUNTIME:  # the zero point is added before the rounding, qlmul.cpp
         shift = RUNTIME[attributes.text("multiplier")]
@@ -113,7 +122,7 @@ def _mul_integer(attributes: Attributes, given: Params, made: Params, a: Array, 
         y = requantize(product, q, e, "double" if rounding_of(attributes) == "double" else "single")
     else:
         y = scale_down(attributes, product, (pa, pb), py)
-    return (clamp(y + py.zero_point[0], low, high).astype(a.dtype),)
+    return (clamp(y + py.zero_point[0], low, high).astype(np.int8 if bits == 8 else np.int16),)
 
 
 def _fused(function: Callable[[Array, Array], Array]) -> Callable[..., tuple[Array]]:
@@ -224,6 +233,7 @@ def _sqrt(x: Array) -> Array:
         return np.sqrt(x)
 
 
+_ROUNDED: dict[str, AttributeValue] = {"activation": "none", "out": "same"}
 _CLIP: dict[str, AttributeValue] = {"low": float("-inf"), "high": float("inf")}
 
 OPS: tuple[Op, ...] = (
@@ -232,16 +242,16 @@ OPS: tuple[Op, ...] = (
         ("a", "b"),
         _binary_shape,
         _fused(np.add),
-        defaults={"activation": "none", "multiplier": "exact"},
+        defaults={**_ROUNDED, "multiplier": "exact"},
         integer=_sum_integer(1),
     ),
-    _binary("sub", np.subtract, _sum_integer(-1)),
+    Op("sub", ("a", "b"), _binary_shape, _fused(np.subtract), defaults=_ROUNDED, integer=_sum_integer(-1)),
     Op(
         "mul",
         ("a", "b"),
         _binary_shape,
         _fused(np.multiply),
-        defaults={"activation": "none", "multiplier": "exact"},
+        defaults={**_ROUNDED, "multiplier": "exact"},
         integer=_mul_integer,
     ),
     _binary("div", _divide, None),

@@ -110,7 +110,7 @@ OPS: tuple[Op, ...] = (
         _linear_shape,
         _linear,
         required=2,
-        defaults={"activation": "none"},
+        defaults={"activation": "none", "out": "same"},
         integer=_linear_integer,
         macs=_linear_macs,
     ),

@@ -4,7 +4,7 @@ In: int32 accumulators, the quantization of inputs and output, and the node's `r
 Promises: `single`, `double` and `fp32` as in docs/arithmetic.md, section Requantization; ReLU and ReLU6 are clamps
 of the integer. `reduced` is LiteRT's way from 64-bit accumulators: a multiplier of 16 bits, rounded once. `real` is the
 product in float64, halves away from zero; it differs from `single` in halves below zero, and in 1 of 10^7 others.
-int16 activations give int16 (`bits=16`).
+int16 activations give int16 (`bits=16`), unless the attribute `out` says otherwise; so do int8 ones where it says so.
 An output without quantization keeps its int32 accumulators.
 """
 
@@ -26,6 +26,14 @@ def output_limits(activation: str, made: Quantization, bits: int = 8) -> tuple[i
     if activation == "relu6":
         return low, min(top, zero + int(np.floor(6.0 / made.scale[0] + 0.5)))
     return low, top
+
+
+def output_bits(attributes: Attributes, own: int) -> int:
+    """Read what a node writes: `out` is i8, i16, or same, which is as many bits as it reads."""
+    name = attributes.text("out") if "out" in attributes else "same"
+    if name not in ("same", "i8", "i16"):
+        raise Refusal("OC1320", f"out '{name}' is none of same, i8, i16")
+    return own if name == "same" else int(name[1:])
 
 
 def rounding_of(attributes: Attributes) -> str:
@@ -87,12 +95,12 @@ def requantize_reduced(acc: Array, q: Integers, e: Integers) -> Integers:
 
 def requantize_accumulator(attributes: Attributes, acc: Array, given: Params, made: Params) -> Array:
     """Turn accumulators [..., C] into int8 by the scales of x (input 0), w (input 1) and the output; 64-bit ones into
-    int16."""
+    int16; or into what the attribute `out` says."""
     py = made[0]
     if py is None:
         return acc
     activation = attributes.text("activation") if "activation" in attributes else "none"
-    bits = 16 if acc.dtype == np.int64 else 8
+    bits = output_bits(attributes, 16 if acc.dtype == np.int64 else 8)
     low, high = output_limits(activation, py, bits)
     flat = acc.reshape(-1, acc.shape[-1])
     out = np.empty(flat.shape, np.int8 if bits == 8 else np.int16)

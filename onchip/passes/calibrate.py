@@ -48,7 +48,7 @@ class Calibration:
 
     def of(self, tensor: str, *, limits: Range = (-inf, inf), is_symmetric: bool = False) -> Range:
         """Give the range of a tensor, for a symmetric grid or another; what is outside of `limits` does not count."""
-        low, high = PLACEHOLDER if self.is_placeholder else self.tensors[tensor]
+        low, high = self.whole(tensor)
         if tensor in self.spreads:
             spread = self.spreads[tensor].clipped(*limits)
             if self.percentile is None:
@@ -56,6 +56,10 @@ class Calibration:
             else:
                 low, high = spread.percentile(self.percentile)
         return max(low, limits[0]), min(high, limits[1])
+
+    def whole(self, tensor: str) -> Range:
+        """Give the range of all values of a tensor, whatever the method."""
+        return PLACEHOLDER if self.is_placeholder else self.tensors[tensor]
 
     def inside(self, node: str) -> Range:
         """Give the range of an attention's scores or an LSTM's cell."""

@@ -21,7 +21,15 @@ from onchip.errors import NotSupported, UsageError
 from onchip.ir.graph import Graph, Node
 from onchip.ops.types import FLOAT_DTYPES, Quantization
 from onchip.passes.calibrate import Calibration, Range, Sample, calibrate
-from onchip.passes.quantize_rules import RULES, SAME_SCALE, Rewrite, activation_parameters, symmetric_parameters
+from onchip.passes.quantize_rules import (
+    RULES,
+    SAME_SCALE,
+    Rewrite,
+    activation_parameters,
+    symmetric_parameters,
+    wide_parameters,
+)
+from onchip.passes.wide import held_in_int16, is_wide, mark_width
 
 ROUNDINGS = ("single", "double", "fp32")
 FIXED = {  # what LiteRT's int8 specification prescribes
@@ -46,20 +54,22 @@ def quantize(
     percentile: float | None = None,
     per_channel: bool = True,
     keep_float: Collection[str] = (),
+    int16: Collection[str] = (),
     rounding: str = "single",
 ) -> Graph:
     """Quantize a float graph to int8.
 
     `method` chooses the ranges of activations: "minmax", "percentile" (which `percentile` of the values, by default
     99.99, is kept on either side) or "mse" (least squared error). Without `per_channel` a layer's weights have one
-    scale. `keep_float` names nodes that stay in floats. `rounding` is the requantization mode of every node: "single"
+    scale. `keep_float` names nodes that stay in floats, `int16` nodes that read int16 activations (and what stands in
+    front of them writes int16: wide.py). `rounding` is the requantization mode of every node: "single"
     (our own chips), "double" or "fp32" (docs/arithmetic.md).
     Raises NotSupported for an op that has no integer meaning, UsageError for samples that do not calibrate or a method
     that there is not, UnknownName for nodes that the graph does not have.
     """
     _check(graph, rounding, keep_float)
     calibration = calibrate(graph, samples, method=method, percentile=percentile)
-    return rewritten(graph, calibration, per_channel=per_channel, keep_float=keep_float, rounding=rounding)
+    return rewritten(graph, calibration, per_channel=per_channel, keep_float=keep_float, int16=int16, rounding=rounding)
 
 
 def rewritten(
@@ -68,16 +78,20 @@ def rewritten(
     *,
     per_channel: bool = True,
     keep_float: Collection[str] = (),
+    int16: Collection[str] = (),
     rounding: str = "single",
 ) -> Graph:
     """Quantize a float graph with the ranges of a calibration; options as in `quantize`."""
-    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding, per_channel)
+    wide = {name: wide_parameters(*calibration.whole(name)) for name in held_in_int16(graph, int16)}
+    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding, per_channel, wide)
     untouched = _host_nodes(graph) | set(keep_float)
     for node in graph.nodes:
         if node.name in untouched or not any(_is_float(graph, name) for name in (*node.inputs, *node.outputs)):
             rewrite.copy(node)
         else:
+            rewrite.is_wide = is_wide(rewrite, node, int16)
             RULES.get(node.op, _refuse)(rewrite, node)
+            mark_width(rewrite)
     return rewrite.finish()
 
 

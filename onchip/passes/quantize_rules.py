@@ -42,6 +42,18 @@ def symmetric_parameters(low: float, high: float) -> Quantization:
     return Quantization((scale if scale > 0.0 else 1.0 / 128.0,), (0,))
 
 
+def wide_parameters(low: float, high: float) -> Quantization:
+    """Give the scale of int16 values in 32,767 steps on either side of 0."""
+    scale = float(np.float32(max(-low, high) / 32767.0))
+    return Quantization((scale if scale > 0.0 else 2.0**-15,), (0,))
+
+
+def widened(q: Quantization | None) -> Quantization:
+    """Give int16 parameters that hold all of an int8 tensor."""
+    assert q is not None
+    return wide_parameters((-128 - q.zero_point[0]) * q.scale[0], (127 - q.zero_point[0]) * q.scale[0])
+
+
 def symmetric(bound: Array) -> Array:
     """Give scales over [-bound, bound] in 127 steps; a channel of zeros takes the largest scale there is."""
     largest = float(bound.max(initial=0.0)) or 1.0
@@ -57,10 +69,13 @@ class Rewrite:
     calibration: Calibration
     rounding: str
     per_channel: bool = True
+    held: Mapping[str, Quantization] = field(default_factory=dict[str, Quantization])  # activations in int16 (wide.py)
+    is_wide: bool = False  # the node that is being written reads int16
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     nodes: list[Node] = field(default_factory=list[Node])
     outside: set[str] = field(default_factory=set[str])  # float tensors on the host's side
-    made: dict[str, str] = field(default_factory=dict[str, str])  # source tensor -> its int8 tensor
+    made: dict[str, str] = field(default_factory=dict[str, str])  # source tensor -> its int8 (int16) tensor
+    forms: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])  # in another dtype; constants
     restored: dict[str, str] = field(
         default_factory=dict[str, str]
     )  # source tensor -> its float tensor after dequantize
@@ -81,28 +96,47 @@ class Rewrite:
         self.nodes.append(node)
 
     def int8(self, name: str) -> str:
-        """Name the int8 tensor of an activation or a constant operand; quantizes a host-side float at its first use."""
-        source = self.graph.tensor(name)
-        if name in self.made:
-            return self._only_int8(self.made[name])
-        if source.constant is not None:
-            self.made[name] = self.constant_operand(name)
-            return self.made[name]
-        if name not in self.outside:
-            raise NotSupported("OC1381", name, f"an int8 op cannot read a tensor of dtype {source.dtype}")
-        q = Tensor(f"{name}.int8", source.shape, "i8", self.chosen[name])
-        self.append(Node(f"{name}.quantize", "quantize", (name,), (q.name,), (("dtype", "i8"),)), q)
-        self.made[name] = q.name
-        return q.name
+        """Name the int8 tensor of an activation or a constant operand; quantizes a host-side float at its first use.
 
-    def _only_int8(self, name: str) -> str:
-        dtype = self.tensors[name].dtype
-        if dtype != "i8":
-            raise NotSupported("OC1381", name, f"an int8 op cannot read a tensor of dtype {dtype}", next="Read y or h")
-        return name
+        While a node that reads int16 is written, the int16 tensor.
+        """
+        source, wanted = self.graph.tensor(name), "i16" if self.is_wide else "i8"
+        if source.constant is not None:
+            if (name, wanted) not in self.forms:
+                self.forms[name, wanted] = self.constant_operand(name)
+            return self.forms[name, wanted]
+        if name not in self.made:
+            if name not in self.outside:
+                raise NotSupported("OC1381", name, f"an int8 op cannot read a tensor of dtype {source.dtype}")
+            q = self._typed(f"{name}.int8", name, self.chosen[name])
+            self.append(Node(f"{name}.quantize", "quantize", (name,), (q.name,), (("dtype", q.dtype),)), q)
+            self.made[name] = q.name
+        return self._as(name, wanted)
+
+    def _typed(self, new: str, name: str, quantization: Quantization) -> Tensor:
+        """Make the tensor of an activation: int16 where it is held so, else int8."""
+        wide = self.held.get(name)
+        return Tensor(new, self.graph.tensor(name).shape, "i16" if wide else "i8", wide or quantization)
+
+    def _as(self, name: str, wanted: str) -> str:
+        """Name the tensor of an activation in the wanted dtype; requantizes at its first use."""
+        own = self.tensors[self.made[name]]
+        if own.dtype == wanted:
+            return own.name
+        if own.dtype not in ("i8", "i16") or (own.dtype == "i16" and name not in self.held):
+            raise NotSupported(
+                "OC1381", own.name, f"an int8 op cannot read a tensor of dtype {own.dtype}", next="Read y or h"
+            )
+        if (name, wanted) not in self.forms:
+            q = self.chosen[name] if wanted == "i8" else widened(own.quantization)
+            new = Tensor(f"{own.name}.as_{wanted}", own.shape, wanted, q)
+            attributes = (("dtype", wanted), ("rounding", self.rounding))
+            self.append(Node(f"{new.name}.requantize", "requantize", (own.name,), (new.name,), attributes), new)
+            self.forms[name, wanted] = new.name
+        return self.forms[name, wanted]
 
     def params(self, name: str) -> Quantization:
-        """Give the quantization of the int8 tensor of a source activation or constant operand."""
+        """Give the quantization of the int8 (int16) tensor of a source activation or constant operand."""
         q = self.tensors[self.int8(name)].quantization
         assert q is not None
         return q
@@ -111,7 +145,7 @@ class Rewrite:
         """Make the quantized tensor of a node's output; a graph output's name is left to its float."""
         q = f"{name}.int8" if name in self.graph.outputs else name
         self.made[name] = q
-        return Tensor(q, self.graph.tensor(name).shape, "i8", quantization or self.chosen[name])
+        return self._typed(q, name, quantization or self.chosen[name])
 
     def constant(self, name: str, data: Array | None, *, like: str, dtype: str, quantization: Quantization) -> str:
         """Add a constant of the shape of the source tensor `like`, under `name`."""
@@ -130,16 +164,18 @@ class Rewrite:
         return tensor.name
 
     def constant_operand(self, name: str) -> str:
-        """Quantize a constant operand (a position table, an embedding, a factor) per tensor, asymmetric."""
+        """Quantize a constant operand (a position table, an embedding, a factor) per tensor; int8 is asymmetric."""
         constant = self.graph.tensor(name).constant
         assert constant is not None
-        new = name if name not in self.tensors else f"{name}.int8"
+        dtype, parameters = ("i16", wide_parameters) if self.is_wide else ("i8", activation_parameters)
+        new = name if name not in self.tensors else f"{name}.int{dtype[1:]}"
         if constant.data is None:
-            return self.constant(new, None, like=name, dtype="i8", quantization=activation_parameters(-1.0, 1.0))
+            return self.constant(new, None, like=name, dtype=dtype, quantization=parameters(-1.0, 1.0))
         data = np.asarray(constant.data, np.float64)
-        q = activation_parameters(min(0.0, float(data.min(initial=0))), max(0.0, float(data.max(initial=0))))
-        values = np.clip(np.rint(data / q.scale[0]) + q.zero_point[0], -128, 127).astype(np.int8)
-        return self.constant(new, values, like=name, dtype="i8", quantization=q)
+        q = parameters(min(0.0, float(data.min(initial=0))), max(0.0, float(data.max(initial=0))))
+        limits = np.iinfo(np.int16 if self.is_wide else np.int8)
+        values = np.clip(np.rint(data / q.scale[0]) + q.zero_point[0], limits.min, limits.max).astype(limits.dtype)
+        return self.constant(new, values, like=name, dtype=dtype, quantization=q)
 
     def copy(self, node: Node) -> None:
         """Bring a node over unchanged: integer bookkeeping, transposes on the host's side, what is kept in floats."""
