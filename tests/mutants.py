@@ -76,6 +76,9 @@ MUTANTS = (
     Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
     Mutant("onchip/planner/attend.py", "(scores - 1) * tq * row", "(scores - 1) * tq", VALUES),
     # --- lowering
+    Mutant(
+        "onchip/lowering/norms.py", "v, step.made.zero_point[0] << RESULT_BITS", "v, 0", "tests/lowering/test_norms.py"
+    ),
     Mutant("onchip/lowering/matmul.py", "sums.at + -lanes), -za)", "sums.at + -lanes), za)", PRODUCTS),
     Mutant("onchip/lowering/matmul.py", "left = left + ones if", "left = left if", PRODUCTS),
     Mutant("onchip/planner/tile.py", "legal &= (tb == 1) & (", "legal &= (", PRODUCTS),

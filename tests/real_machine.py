@@ -27,6 +27,7 @@ Reals = NDArray[np.float64]
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4, "fp8": 1}
 UNARY: dict[int, Callable[[Reals], Reals]] = {
     VOPS["copy"]: np.positive, FLOAT_VOPS["exp"]: np.exp, FLOAT_VOPS["recip"]: np.reciprocal,
+    FLOAT_VOPS["rsqrt"]: lambda x: 1 / np.sqrt(x),
 }  # fmt: skip
 BINARY: dict[int, Callable[[Reals, Reals], Reals]] = {
     VOPS["add"]: np.add, VOPS["sub"]: np.subtract, VOPS["mul"]: np.multiply, VOPS["max"]: np.maximum,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from onchip.ir.graph import Quantization
-from onchip.lowering import matmul, rowwise
+from onchip.lowering import matmul, norms, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -187,6 +187,7 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "avg_pool2d": _avg_pool,
     "softmax": rowwise.softmax,
     "layer_norm": rowwise.layer_norm,
+    "rms_norm": norms.rms_norm,
     "requantize": _rescale,
     "identity": _copy,
     "slice": _copy,

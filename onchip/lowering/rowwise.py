@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onchip.errors import NotSupported
 from onchip.isa.memory import I32
 from onchip.lowering.code import Rows, VectorCode, View, per_row
 from onchip.lowering.context import Context, as_bytes, attributes
 from onchip.lowering.tree import Expr
 from onchip.numerics import softmax_table
+from onchip.ops.rownorm import rms_norm_constants
 from onchip.ops.rowwise import (
     DIFFERENCE_BITS,
     NEWTON_32_17,
@@ -28,12 +30,14 @@ from onchip.ops.rowwise import (
     LayerNormConstants,
     layer_norm_constants,
 )
+from onchip.ops.types import Refusal
 
 if TYPE_CHECKING:
     from onchip.ir.graph import Node
     from onchip.lowering.steps import Step
 
 TABLE_OPS = {"softmax"}
+NORMS = ("layer_norm", "rms_norm")
 LOWEST, HIGHEST = -(2**31), 2**31 - 1
 
 
@@ -166,6 +170,11 @@ def _layer_norm_factor(w: Words, k: LayerNormConstants) -> None:
     w.do("rshr", "share", "share", "z")
     w.do("shl", "w", "squares", "sh")
     w.do("sub", "w", "w", "share")
+    inverse_root(w, k)
+
+
+def inverse_root(w: Words, k: LayerNormConstants) -> None:
+    """Give y, up and down with y 2^(up - down - 10) = 1 / sqrt(sum + n eps / sx^2), where w = sum << sh."""
     w.from_constant("z", "sh", k.epsilon_shift)
     w.do("and", "h", "h", 0)
     w.do("add", "h", "h", k.epsilon)
@@ -197,24 +206,29 @@ def _layer_norm_factor(w: Words, k: LayerNormConstants) -> None:
 
 
 def constants_of(node: Node, context: Context) -> LayerNormConstants:
-    """Return the constants of a layer norm; without values, gamma is 1 and beta 0 (they change no instruction)."""
+    """Return the constants of an int8 norm; without values, gamma is 1 and beta 0 (they change no instruction)."""
     n = int(context.graph.tensor(node.inputs[0]).shape[-1])
     px, py = context.quantization(node.inputs[0]), context.quantization(node.outputs[0])
     names = (*node.inputs[1:], "", "")
     gamma = context.array(names[0]) if context.with_data and names[0] else np.ones(n, np.float32)
     beta = context.array(names[1]) if context.with_data and names[1] else np.zeros(n, np.float32)
     eps = attributes(node).number("eps")
-    return layer_norm_constants(gamma, beta, eps, px.scale[0], py.scale[0], py.zero_point[0])
+    try:
+        if node.op == "rms_norm":
+            return rms_norm_constants(gamma, eps, px, py)
+        return layer_norm_constants(gamma, beta, eps, px.scale[0], py.scale[0], py.zero_point[0])
+    except Refusal as refusal:
+        raise NotSupported(refusal.code, node.name, refusal.fact, next=refusal.next) from None
 
 
 LaneConstant = tuple[str, int, int, int, Callable[[], NDArray[np.uint8]]]
 
 
 def lane_constants(nodes: list[Node], context: Context) -> list[LaneConstant]:
-    """Return (name, bytes per lane, rows, bytes, how to build) of a layer norm's gamma and beta."""
+    """Return (name, bytes per lane, rows, bytes, how to build) of an int8 norm's gamma and beta."""
     found: list[LaneConstant] = []
     for node in nodes:
-        if node.op == "layer_norm":
+        if node.op in NORMS:
             n = int(context.graph.tensor(node.inputs[0]).shape[-1])
 
             def gamma(node: Node = node) -> NDArray[np.uint8]:
@@ -224,7 +238,8 @@ def lane_constants(nodes: list[Node], context: Context) -> list[LaneConstant]:
             def beta(node: Node = node) -> NDArray[np.uint8]:
                 return _words(constants_of(node, context).beta)
 
-            found += [("gamma", 12, 1, 12 * n, gamma), ("beta", 4, 1, 4 * n, beta)]
+            found.append(("gamma", 12, 1, 12 * n, gamma))
+            found += [("beta", 4, 1, 4 * n, beta)] if node.op == "layer_norm" else []
     return found
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onchip.ir.graph import Node, attributes_of
 from onchip.ir.plan import Kernel
-from onchip.lowering import rowwise
+from onchip.lowering import norms, rowwise
 from onchip.lowering.context import Context, as_bytes
 from onchip.numerics import quantize_multipliers
 from onchip.ops.cost import is_table
@@ -73,7 +73,7 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
         lanes.append(("scale", width, 1, n * width, lambda: _lane_parameters(kernel, anchor, context)))
     if anchor.op == "conv2d" and shape.kind == "vector" and integer:
         lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))
-    lanes += rowwise.lane_constants(nodes, context) if integer else []
+    lanes += (rowwise.lane_constants if integer else norms.float_lane_constants)(nodes, context)
     per_lane, rows = [], []
     for name, width, count, n_bytes, build in lanes:
         per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))

@@ -46,6 +46,7 @@ INTEGER: dict[str, VectorCost] = {
     "mean": VectorCost(2, 1),
     "softmax": VectorCost(12, 2, TABLE, row_wise=True),
     "layer_norm": VectorCost(12, 3, 0, row_wise=True),
+    "rms_norm": VectorCost(9, 2, 0, row_wise=True),
     "requantize": VectorCost(1),
     "identity": VectorCost(1),
     "concat": VectorCost(1, 1),
@@ -75,6 +76,7 @@ FLOAT: dict[str, VectorCost] = {
     **{name: VectorCost(len(names), 1) for name, names in SEQUENCES.items()},
     "softmax": VectorCost(6, 1, row_wise=True),
     "layer_norm": VectorCost(6, 1, row_wise=True),
+    "rms_norm": VectorCost(3, 1, row_wise=True),
     "batch_norm": VectorCost(2, 1),
 }
 

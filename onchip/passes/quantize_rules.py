@@ -336,7 +336,7 @@ def _cell_parameters(bound: float) -> Quantization:
     return Quantization((2.0 ** -min(15, max(9, bits)),), (0,))
 
 
-def _layer_norm(rewrite: Rewrite, node: Node) -> None:
+def _norm(rewrite: Rewrite, node: Node) -> None:
     """Scale and bias stay float: the integer op derives its int32 constants from them."""
     inputs = (rewrite.int8(node.inputs[0]), *(rewrite.keep(name) for name in node.inputs[1:]))
     rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), node.attributes))
@@ -374,7 +374,7 @@ RULES: dict[str, Rule] = {
     "linear": _weighted,
     "attention": _attention,
     "lstm": _lstm,
-    "layer_norm": _layer_norm,
+    **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
     "concat": _joined,
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),

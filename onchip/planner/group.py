@@ -111,7 +111,7 @@ def _after(graph: Graph, before: set[str]) -> list[str]:
 
 def _far_inputs(graph: Graph, node: Node) -> list[str]:
     """Return the inputs that the kernel loads as tensors: activations, and constants of elementwise ops."""
-    if node.op in ("conv2d", "linear", "layer_norm", "lstm"):
+    if node.op in ("conv2d", "linear", "layer_norm", "rms_norm", "lstm"):
         return [node.inputs[0]]
     names = [name for name in node.inputs if name]
     if node.op in ("add", "sub", "mul"):  # the source has the output's size, the other one may be broadcast

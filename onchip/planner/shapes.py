@@ -35,7 +35,7 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
         kind="vector", dtype=dtype, element_bytes=ELEMENT_BYTES[dtype], grid=(*rows, n), source=(*rows, n),
         passes=sum(c.passes for c in costs), scratch=max(c.scratch for c in costs) + int(len(nodes) > 1),
         side_bytes=ELEMENT_BYTES[dtype], side_inputs=len(sides), table_bytes=sum(c.table_bytes for c in costs),
-        whole_lanes=any(c.row_wise for c in costs), parameters_per_lane=anchor.op == "layer_norm",
+        whole_lanes=any(c.row_wise for c in costs), parameters_per_lane=anchor.op in ("layer_norm", "rms_norm"),
     )  # fmt: skip
     if anchor.op in WINDOWED:
         return _windowed(anchor, nodes, graph, flat, plain)

@@ -219,7 +219,10 @@ def softmax(row: Row, scale: float, keep: Row | None = None) -> list[int]:
     return [min(rshr(mulh32(v, factor), shift) - 128, 127) for v in e]
 
 
-def layer_norm(row: Row, gamma: Sequence[float], beta: Sequence[float], eps: float, sx: float, qy: Q) -> list[int]:
+def layer_norm(
+    row: Row, gamma: Sequence[float], beta: Sequence[float], eps: float, sx: float, qy: Q, about: int | None = None
+) -> list[int]:
+    """Return a row of layer norm, or of rms norm about the zero point `about`."""
     n = len(row)
     inverse, fraction = multiplier(1 / n), multiplier(2**22 / n)
     real = n * eps / sx**2
@@ -229,9 +232,13 @@ def layer_norm(row: Row, gamma: Sequence[float], beta: Sequence[float], eps: flo
     gains = [multiplier(abs(g) * 2**-18) for g in gain]
     offsets = [round((b / qy.scale + qy.zero) * 2**12) for b in beta]
 
-    mean = requantize(sum(row), *inverse, "single")
-    c = [x - mean for x in row]
-    rest, squares = sum(c), sum(v * v for v in c)
+    if about is None:
+        mean = requantize(sum(row), *inverse, "single")
+        c = [x - mean for x in row]
+        rest = sum(c)
+    else:
+        c, rest = [x - about for x in row], 0
+    squares = sum(v * v for v in c)
     r2 = rest * rest
     z = clz(r2) - 1
     share = mulh32(wrap32(r2 << z), inverse[0])
@@ -596,6 +603,18 @@ def test_layer_norm(n: int, eps: float) -> None:
     (found,) = evaluated("layer_norm", given, [(x.shape, "i8", per_tensor(qy))], eps=eps)
     for row, got in zip(x.tolist(), found.tolist(), strict=True):
         assert layer_norm(row, gamma.tolist(), beta.tolist(), eps, qx.scale, qy) == got
+
+
+@pytest.mark.parametrize(("n", "eps"), [(1, 1e-5), (7, 0.5), (64, 1e-6), (1000, 1e-5)])
+def test_rms_norm(n: int, eps: float) -> None:
+    random = np.random.default_rng(n)
+    x = hard_rows(random, n)
+    gamma = random.normal(0, 1, n).astype(np.float32)
+    qx, qy = Q(float(10 ** random.uniform(-2.5, -0.5)), -17), Q(0.031, -5)
+    given = (Given("x", x, per_tensor(qx)), Given("gamma", gamma))
+    (found,) = evaluated("rms_norm", given, [(x.shape, "i8", per_tensor(qy))], eps=eps)
+    for row, got in zip(x.tolist(), found.tolist(), strict=True):
+        assert layer_norm(row, gamma.tolist(), [0.0] * n, eps, qx.scale, qy, about=qx.zero) == got
 
 
 @pytest.mark.parametrize("n", [9, 12, 15])
