@@ -33,7 +33,7 @@ def second_loads(grid: Grid) -> list[Load]:
         far = grid.context.addresses[grid.kernel.inputs[0]]  # nothing is read: all of the box lies outside
         rows = op(
             LD, far=Expr(far), near=Expr(source.address), box2=source.slots, box3=line, limit2=source.slots,
-            near2=source.size, fill=1,
+            near2=source.size, fill=0x01010101,
         )  # fmt: skip
         found.append(Load("ones", rows, (), MATRIX))
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.isa.memory import F32
+from onchip.isa.floats import F32
 from onchip.lowering.code import View, float_bits
 from onchip.lowering.context import Context, as_bytes, attributes
 from onchip.lowering.rowwise import HIGHEST, LOWEST, LaneConstant, Words, constants_of, inverse_root

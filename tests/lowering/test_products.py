@@ -16,7 +16,7 @@ from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
 from tests.networks import small_chip
-from tests.trial import RANGES, run_real, run_trial
+from tests.trial import RANGES, run_floats, run_trial
 
 BATCHES = (((), ()), ((3,), (3,)), ((2,), ()), ((), (2,)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (2, 3)),
            ((2, 3), (2, 1)), ((1, 3), (2, 1)), ((2, 2, 3), (2, 2, 3)), ((1,), (4,)))  # fmt: skip
@@ -59,7 +59,7 @@ def test_float_products() -> None:
     for seed in range(40):
         rng = Random(seed)
         graph, chip = drawn_product(rng, floats=True), small_chip(rng)
-        ran += run_real(graph, chip, {name: (-1.0, 1.0) for name in graph.inputs}, rng)
+        ran += run_floats(graph, chip, {name: (-1.0, 1.0) for name in graph.inputs}, rng)
     assert ran >= 30
 
 
