@@ -58,6 +58,8 @@ class Shape:
     `window` is (R, S), the taps over the source [B, H, W, C]; `passes` are the vector cycles per lane and row of
     output, `scratch` the extra accumulator words and `side_bytes` the bytes of other inputs per output element;
     `table_bytes` stay in local memory for the whole kernel; `pool` divides the stored rows and columns.
+    A kernel of several `blocks` computes as many grids side by side along the channels, each from channels and weights
+    of its own (groups of a convolution): the channels of `grid` and `source` are those of one block.
     """
 
     kind: str  # matmul, vector, attention, lstm
@@ -81,6 +83,7 @@ class Shape:
     levels: tuple[int, int] = (0, 0)
     unshared: str = ""
     second: Second | None = None
+    blocks: int = 1
     extra: tuple[
         int, ...
     ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden
@@ -96,7 +99,7 @@ class Shape:
         if self.kind != "matmul":
             return 0
         b, p, q, n = self.grid
-        return b * p * q * n * self.window[0] * self.window[1] * self.source[3]
+        return self.blocks * b * p * q * n * self.window[0] * self.window[1] * self.source[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ class Mapping:
     def counts(self, shape: Shape) -> dict[str, int]:
         """Return the iterations of each tile loop of one core."""
         b, p, q, n = shape.grid
-        counts = {"b": ceil_div(b, self.tb), "p": ceil_div(p, self.tp), "q": ceil_div(q, self.tq)}
+        counts = {"g": shape.blocks, "b": ceil_div(b, self.tb), "p": ceil_div(p, self.tp), "q": ceil_div(q, self.tq)}
         counts |= {"n": ceil_div(ceil_div(n, self.tn), self.channel_cores), "k": ceil_div(shape.source[3], self.tc)}
         counts[self.core_axis] = ceil_div(counts[self.core_axis], self.rows_cores)
         return counts

@@ -16,7 +16,7 @@ from onchip.isa.machine import columns, depth
 from onchip.isa.memory import ACC
 from onchip.lowering.code import NOTHING, Rows, View
 from onchip.lowering.context import Context, Lowered
-from onchip.lowering.loops import TILE_AXES, Grid, Load, channels_left
+from onchip.lowering.loops import TILE_AXES, TILE_LEVEL, Grid, Load, channels_left
 from onchip.lowering.matmul import second_loads, two_activations
 from onchip.lowering.moves import load_part
 from onchip.lowering.step import Tile
@@ -34,15 +34,16 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
     loads = _loads(grid, stored)
     pre: Levels = [{}, {}, {}, {}]
     post: Levels = [{}, {}, {}, {}]
-    for level in range(6):
+    for level in range(TILE_LEVEL + 2):
         for reader in (MATRIX, VECTOR):
             group = [x for x in loads if grid.level(x.depends) == level and x.reader == reader]
             if group:
                 _load_group(group, reader, level, pre, post, is_single=kernel.mapping.slots == 1)
-    tile_level = 4
+    tile_level = TILE_LEVEL
     if grid.shape.kind == "matmul":
         pre[MATRIX].setdefault(tile_level, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
-        pre[MATRIX].setdefault(5, []).extend(_products(grid) if grid.shape.second is None else two_activations(grid))
+        products = _products if grid.shape.second is None else two_activations
+        pre[MATRIX].setdefault(tile_level + 1, []).extend(products(grid))
         post[MATRIX].setdefault(tile_level, []).insert(0, sync(signal=((MATRIX, VECTOR),)))
     _vector(grid, stored, tile_level, pre[VECTOR])
     pre[STORE][tile_level] = [_store(grid, tile_level)]
@@ -104,7 +105,8 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
     lanes = m.tc if s.kind == "matmul" else m.tn
     channel = grid.first("k" if s.kind == "matmul" else "n", size)
-    far, end = (h * w * c, w * c, c), c
+    line = c * s.blocks
+    far, end = (h * w * line, w * line, line), c
     if grid.op == "slice":
         channel, end = channel + s.extra[0] * size, s.extra[0] + s.grid[3]
     elif grid.op == "transpose":
@@ -114,7 +116,7 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     tensor = grid.kernel.inputs[0]
     rows = Expr(grid.context.addresses[grid.kernel.inputs[1]]) if grid.op == "gather" else NOTHING
     return op(
-        LD, sub=int(grid.op == "gather"), index=rows, far=Expr(grid.context.addresses[tensor]),
+        LD, sub=int(grid.op == "gather"), index=rows, far=grid.block(c * size) + grid.context.addresses[tensor],
         near=grid.slot("source", grid.level(depends)) + grid.ones * m.tc * size,
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
@@ -130,7 +132,8 @@ def _weights(grid: Grid, stored: Stored) -> Op:
     s, m, size = grid.shape, grid.mapping, grid.size
     taps, n = s.window[0] * s.window[1], s.grid[3]
     return op(
-        LD, far=Expr(stored.weights or 0), near=grid.slot("weights", grid.level(("n", "k"))),
+        LD, far=grid.block(taps * s.source[3] * n * size) + (stored.weights or 0),
+        near=grid.slot("weights", grid.level(("n", "k"))),
         box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size,
         near2=m.tn * size,
         c2=grid.first("k", taps), c3=grid.first("n", size),
@@ -142,8 +145,9 @@ def _lanes(grid: Grid, address: int, width: int, rows: int, near: Expr) -> Op:
     """Load `rows` lines of what each output channel has `width` bytes of."""
     n, tn = grid.shape.grid[3], grid.mapping.tn
     return op(
-        LD, far=Expr(address), near=near, box2=rows, box3=tn * width, limit2=rows, limit3=n * width,
-        far2=n * width, near2=tn * width, c3=grid.first("n", width), sharers=grid.sharers(grid.mapping.rows_cores),
+        LD, far=grid.block(n * width) + address, near=near, box2=rows, box3=tn * width, limit2=rows, limit3=n * width,
+        far2=n * grid.shape.blocks * width, near2=tn * width, c3=grid.first("n", width),
+        sharers=grid.sharers(grid.mapping.rows_cores),
     )  # fmt: skip
 
 
@@ -156,10 +160,11 @@ def _side(grid: Grid, number: int, tensor: str) -> Op:
         strides[axis] = step if own[axis] > 1 else 0
         step *= own[axis]
     lanes, lane = (1, NOTHING) if own[3] == 1 else (m.tn, grid.first("n", size))
+    block, limit = (NOTHING, 1) if own[3] == 1 else (grid.block(extents[3] * size), extents[3])
     return op(
-        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
+        LD, far=block + grid.context.addresses[tensor], near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
         box0=m.tb, box1=m.tp, box2=m.tq, box3=lanes * size,
-        limit0=extents[0], limit1=extents[1], limit2=extents[2], limit3=own[3] * size,
+        limit0=extents[0], limit1=extents[1], limit2=extents[2], limit3=limit * size,
         far0=strides[0], far1=strides[1], far2=strides[2],
         near0=m.tp * m.tq * lanes * size, near1=m.tq * lanes * size, near2=lanes * size,
         c0=grid.first("b"), c1=grid.first("p"), c2=grid.first("q"), c3=lane, level=grid.context.level(tensor),
@@ -168,7 +173,8 @@ def _side(grid: Grid, number: int, tensor: str) -> Op:
 
 def side_shape(grid: Grid, tensor: str) -> tuple[int, int, int, int]:
     """Return a side input's shape in the grid's four dimensions, 1 where it is broadcast. Raises NotSupported."""
-    graph, extents = grid.context.graph, grid.shape.grid
+    graph, (b, p, q, n) = grid.context.graph, grid.shape.grid
+    extents = b, p, q, n * grid.shape.blocks
     out = [int(d) for d in graph.tensor(graph.node(grid.kernel.nodes[0]).outputs[0]).shape]
     own = [int(d) for d in graph.tensor(tensor).shape]
     if prod(own) == prod(extents):
@@ -210,12 +216,12 @@ def _products(grid: Grid) -> list[Op | Loop]:
     else:
         k_left = Expr(k_tile, (("kf", -fold),)) if k_tile % fold else NOTHING
     n_left = channels_left(grid, wide)
-    tap = m.tc * size
+    tap, sums = m.tc * size, grid.slot("sums", TILE_LEVEL) + Expr(0, (("nf", wide),))
     body = (
         op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left,
         n_left=n_left),
         op(
-            MM, source=x, sums=grid.slot("sums", 4) + Expr(0, (("nf", wide),)), k_begin=Expr(0, (("kf", fold),)),
+            MM, source=x, sums=sums, k_begin=Expr(0, (("kf", fold),)),
             rows0=m.tb, rows1=m.tp, rows2=m.tq, k=min(fold, k_tile), n=min(wide, m.tn), type=grid.type,
             run_length=kernel_width * m.tc if runs else m.tc, run_stride=s.dilation[0] * width * tap,
             source0=height * width * tap, source1=s.stride[0] * width * tap, source2=s.stride[1] * tap,
@@ -275,11 +281,11 @@ def _store(grid: Grid, level: int) -> Op:
     s, m, size = grid.shape, grid.mapping, grid.size
     (b, p, q, n), (ph, pw) = s.grid, s.pool
     p, q, tp, tq = p // ph, q // pw, m.tp // ph, ceil_div(m.tq, pw)
-    tensor = grid.kernel.output
+    tensor, line = grid.kernel.output, n * s.blocks * size
     return op(
-        ST, far=Expr(grid.context.addresses[tensor]), near=grid.slot("output", level),
+        ST, far=grid.block(n * size) + grid.context.addresses[tensor], near=grid.slot("output", level),
         box0=m.tb, box1=tp, box2=tq, box3=m.tn * size, limit0=b, limit1=p, limit2=q, limit3=n * size,
-        far0=p * q * n * size, far1=q * n * size, far2=n * size,
+        far0=p * q * line, far1=q * line, far2=line,
         near0=tp * tq * m.tn * size, near1=tq * m.tn * size, near2=m.tn * size,
         c0=grid.first("b"), c1=grid.first("p", 1, tp), c2=grid.first("q", 1, tq), c3=grid.first("n", size),
         level=grid.context.level(tensor), wait=((VECTOR, STORE),), signal=((STORE, VECTOR),), releases=("output",),

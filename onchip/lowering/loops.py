@@ -15,6 +15,7 @@ from onchip.lowering.context import TYPES, Context
 from onchip.lowering.tree import Expr, Loop, Op, Tree, nest
 
 TILE_AXES = ("b", "p", "q", "n")
+TILE_LEVEL = 5  # loops around a tile: its axes and blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Grid:
         self.kernel, self.context, self.shape, self.mapping = kernel, context, kernel.shape, kernel.mapping
         self.machine = machine_of(context.plan.chip, context.plan.dtype)
         m = self.mapping
-        self.order = ("n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "n", "k")
+        self.order = ("g", "n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "g", "n", "k")
         self.counts = m.counts(self.shape)
         if self.shape.kind != "matmul":
             self.counts["k"] = 1
@@ -84,8 +85,13 @@ class Grid:
         return cores if self.context.plan.chip.shared else 1
 
     def level(self, depends: tuple[str, ...]) -> int:
-        """Return how many loops stand around code that depends on these."""
-        return max((i + 1 for i, name in enumerate(self.order) if name in depends and self.counts[name] > 1), default=0)
+        """Return how many loops stand around code that depends on these; what depends on any has a part per block."""
+        own = {*depends, "g"} if depends else set[str]()
+        return max((i + 1 for i, name in enumerate(self.order) if name in own and self.counts[name] > 1), default=0)
+
+    def block(self, stride: int) -> Expr:
+        """Return where a block's part starts in far memory, `stride` bytes from one to the next."""
+        return Expr(0, (("g", stride),)) if self.counts["g"] > 1 else NOTHING
 
     def slot(self, buffer: str, level: int) -> Expr:
         """Return a buffer's address, alternating over the iterations of the loops around `level`."""

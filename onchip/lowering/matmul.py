@@ -14,7 +14,7 @@ from onchip.isa import LD, MATRIX, MM, WLD
 from onchip.isa.machine import columns, depth
 from onchip.isa.memory import ACC
 from onchip.lowering.code import NOTHING, View, per_row
-from onchip.lowering.loops import Grid, Load, channels_left
+from onchip.lowering.loops import TILE_LEVEL, Grid, Load, channels_left
 from onchip.lowering.tree import Expr, Loop, Op, nest, op
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def two_activations(grid: Grid) -> list[Op | Loop]:
     w = w + Expr(0, (("kf", fold * along[0]), ("nf", along[1])))
     k_left = _depth_left(grid, fold)
     n_left = channels_left(grid, wide)
-    sums = grid.slot("sums", 4)
+    sums = grid.slot("sums", TILE_LEVEL)
     load = op(
         WLD, source=w, k=fold, n=wide, pitch=line, type=grid.type, k_left=k_left, n_left=n_left,
         sub=int(second.is_turned),

@@ -65,12 +65,12 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     size = shape.element_bytes
     weights = None
     if shape.kind == "matmul" and shape.second is None:
-        n_bytes = taps * shape.source[3] * n * size
+        n_bytes = taps * shape.source[3] * shape.blocks * n * size
         weights = context.constant(f"{kernel.name}.weights", n_bytes, lambda: _weights(kernel, anchor, context))
     lanes: list[tuple[str, int, int, int, Callable[[], NDArray[np.uint8]]]] = []
     if anchor.op in ("conv2d", "linear"):
         width = 12 if integer else 4
-        lanes.append(("scale", width, 1, n * width, lambda: _lane_parameters(kernel, anchor, context)))
+        lanes.append(("scale", width, 1, n * shape.blocks * width, lambda: _lane_parameters(kernel, anchor, context)))
     if anchor.op == "conv2d" and shape.kind == "vector" and integer:
         lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))
     lanes += (rowwise.lane_constants if integer else norms.float_lane_constants)(nodes, context)
@@ -88,11 +88,27 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
 
 
 def _weights(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
-    """[N, R, S, C] (linear: [N, C]) -> [k tile, r, s, c, N]."""
+    """[N, R, S, C] (linear: [N, C]) -> [block, k tile, r, s, c, N]."""
     shape, tc = kernel.shape, kernel.mapping.tc
-    w = context.array(node.inputs[1]).reshape(shape.grid[3], shape.window[0], shape.window[1], shape.source[3])
-    parts = [w[..., c : c + tc].transpose(1, 2, 3, 0).reshape(-1, shape.grid[3]) for c in range(0, shape.source[3], tc)]
-    return as_bytes(np.concatenate(parts))
+    n, c, (r, s) = shape.grid[3], shape.source[3], shape.window
+    w = context.array(node.inputs[1]).reshape(shape.blocks, n, r, s, -1)
+    if w.shape[4] != c:
+        w = _diagonal(w, c)
+    parts = [w[..., k : k + tc].transpose(0, 2, 3, 4, 1).reshape(shape.blocks, -1, n) for k in range(0, c, tc)]
+    return as_bytes(np.concatenate(parts, axis=1))
+
+
+def _diagonal(w: NDArray[np.generic], c: int) -> NDArray[np.generic]:
+    """Give each group of a block its own channels: [block, N, R, S, C / groups] -> [block, N, R, S, C], zeros beside.
+
+    The zeros are products that the array does beside the network's own.
+    """
+    blocks, n, r, s, own = w.shape
+    wide = np.zeros((blocks, n, r, s, c), w.dtype)
+    for g in range(c // own):
+        rows = slice(g * n * own // c, (g + 1) * n * own // c)
+        wide[:, rows, :, :, g * own : (g + 1) * own] = w[:, rows]
+    return wide
 
 
 def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
@@ -102,7 +118,7 @@ def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
 
 
 def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
-    n = kernel.shape.grid[3]
+    n = kernel.shape.grid[3] * kernel.shape.blocks
     if kernel.shape.dtype != "int8":
         return np.zeros(4 * n, np.uint8)
     px, pw, py = (context.quantization(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))

@@ -21,7 +21,7 @@ from onchip.planner.buffers import place_buffers
 from onchip.planner.dimensions import ELEMENT_BYTES, dims
 from onchip.planner.group import Group, Grouping, group_nodes, n_operands
 from onchip.planner.shapes import shape_of
-from onchip.planner.tile import EFFORT, EXACT, ranked
+from onchip.planner.tile import EFFORT, EXACT, ranked, wide_of
 
 LINE = 64  # bytes; tensors start on such a line
 Exact = Callable[[Plan], int]
@@ -60,7 +60,7 @@ def _kernels(
     levels = {p.tensor: p.level(chip) for p in places if p.tensor in (inputs[0], group.output)}
     memories = levels.get(inputs[0], 0), levels.get(group.output, 0)
     sides = inputs[n_operands(anchor) :]
-    shape = replace(shape_of(group.nodes, sides, graph, dtype), levels=memories)
+    shape = replace(shape_of(group.nodes, sides, graph, dtype, wide=wide_of(chip, dtype)), levels=memories)
     return tuple(
         Kernel(name, nodes, inputs, group.output, shape, mapping, place_buffers(shape, mapping, chip))
         for mapping in _ranked(name, shape, chip, effort)[:count]

@@ -19,6 +19,7 @@ from onchip.isa.native import OPTIONS
 from onchip.planner.tile import (
     ACCUMULATOR_WORDS,
     BATCHES,
+    BLOCKS,
     DILATION,
     ELEMENT_BYTES,
     FAR_OUTPUT,
@@ -119,7 +120,7 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         )  # fmt: skip
         active, rows = across * along, b * p * q
         nb, np_ = up(up(x[B], b), across if batched else 1.0), up(up(x[P], p), 1.0 if batched else across)
-        nq, nn, nk = up(x[Q], q), up(up(x[N], n), along), up(x[SOURCE_CHANNELS], c) if matmul else 1.0
+        nq, whole_n, nk = up(x[Q], q), up(up(x[N], n), along), up(x[SOURCE_CHANNELS], c) if matmul else 1.0
         # what one tile moves
         height = (p - 1) * x[STRIDE] + (x[WINDOW] - 1) * x[DILATION] + 1
         width = (q - 1) * x[STRIDE + 1] + (x[WINDOW + 1] - 1) * x[DILATION + 1] + 1
@@ -131,12 +132,12 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         )
         # the last tile along an axis is cut: the average tile moves less than a whole one
         whole_rows = covered(x[B], nb * b) * covered(x[P], np_ * p) * covered(x[Q], nq * q)
-        whole_n, whole_k = covered(x[N], nn * n), covered(x[SOURCE_CHANNELS], nk * c)
+        nn, whole_n, whole_k = x[BLOCKS] * whole_n, covered(x[N], whole_n * n), covered(x[SOURCE_CHANNELS], nk * c)
         tiles = nb * np_ * nq
         outputs = tiles * nn
         steps = outputs * nk
         again = outer[i] == 1
-        source_loads = steps if nk > 1 else (1.0 if tiles == 1 else (outputs if again else tiles))
+        source_loads = steps if nk > 1 else (x[BLOCKS] if tiles == 1 else (outputs if again else tiles * x[BLOCKS]))
         batches = 1.0 if x[BATCHES] == 0 else (nb if x[BATCHES] == 1 else nb * np_)  # each has weights of its own
         weight_loads = steps if nk > 1 else (nn * batches if again or nn == 1 else outputs)
         loads = source * source_loads * whole_rows * (whole_k if matmul else whole_n)

@@ -23,8 +23,11 @@ WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
 MOVES = {"slice": slice_shape, "concat": concat_shape, "transpose": transpose_shape}
 
 
-def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str) -> Shape:
-    """Return the Shape of a group: its first node decides the kind, the others add vector work."""
+def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str, *, wide: int = 1) -> Shape:
+    """Return the Shape of a group: its first node decides the kind, the others add vector work.
+
+    `wide` is how many columns of the array groups of a convolution should fill together.
+    """
     anchor, last = nodes[0], nodes[-1]
     integer = dtype == "int8"
     costs = [_cost(node, graph, integer=integer) for node in nodes]
@@ -38,7 +41,7 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
         whole_lanes=any(c.row_wise for c in costs), parameters_per_lane=anchor.op in ("layer_norm", "rms_norm"),
     )  # fmt: skip
     if anchor.op in WINDOWED:
-        return _windowed(anchor, nodes, graph, flat, plain)
+        return _windowed(anchor, nodes, graph, flat, replace(plain, blocks=_blocks(anchor, graph, wide)))
     if anchor.op == "linear":
         rows, n = _rows(dims(graph, anchor.outputs[0]), flat)
         source = (*rows, dims(graph, anchor.inputs[0])[-1])
@@ -88,6 +91,17 @@ def _integers(node: Node, key: str, default: tuple[int, ...]) -> tuple[int, ...]
     return tuple(int(v) for v in value)
 
 
+def _blocks(node: Node, graph: Graph, wide: int) -> int:
+    """Return how many blocks a convolution's groups stand in: as many groups together as fill the array's columns."""
+    if node.op != "conv2d":
+        return 1
+    groups, n, c = attributes(node).integer("groups"), dims(graph, node.inputs[1])[0], dims(graph, node.inputs[0])[3]
+    if groups == 1 or (groups == n and groups == c):
+        return 1
+    together = max(g for g in range(1, groups + 1) if groups % g == 0 and (g == 1 or g * n // groups <= wide))
+    return groups // together
+
+
 def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: Shape) -> Shape:
     b, h, w, c = dims(graph, anchor.inputs[0])
     _, p, q, n = dims(graph, anchor.outputs[0])
@@ -97,12 +111,8 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
     if anchor.op == "conv2d":
         groups = attributes(anchor).integer("groups")
         window = dims(graph, anchor.inputs[1])[1:3]
-        if groups not in (1, c) or (groups == c and n != c and c > 1):
-            fact = f"{groups} groups of {c} channels"
-            raise NotSupported(
-                "OC1307", anchor.name, fact, limit="conv2d runs with 1 group or one per channel (depthwise)"
-            )
-        kind = "matmul" if groups == 1 else "vector"
+        kind = "vector" if groups == c == n and c > 1 else "matmul"
+        n, c = n // plain.blocks, c // plain.blocks
         pools = [node for node in nodes[1:] if node.op == "max_pool2d"]
         pool = _integers(pools[0], "kernel", (1, 1)) if pools else (1, 1)
     else:

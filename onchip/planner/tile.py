@@ -31,8 +31,8 @@ Ints = NDArray[np.int64]
 (B, P, Q, N, SOURCE_CHANNELS, WINDOW, _, STRIDE, _, DILATION, _, POOL, _, ELEMENT_BYTES, IS_MATMUL, LANE_BYTES,
  TAP_BYTES, VECTOR_TAPS, LOADS_SOURCE, PASSES, SCRATCH, WHOLE_LANES, SIDE_BYTES, SIDE_INPUTS, TABLE_BYTES, FAR_SOURCE,
  FAR_OUTPUT, SLOTS, FILL, HAS_SHARED, ACCUMULATOR_WORDS, IS_ROW_PACKED, BATCHES, ONES,
- ROW_SUMS) = range(35)  # fmt: skip
-NUMBERS = 35
+ ROW_SUMS, BLOCKS) = range(36)  # fmt: skip
+NUMBERS = 36
 PARAMETERS = "d1 q1 q1 q1 q1 q1 q1 q1 q1 q1 d1 q1"
 
 
@@ -124,9 +124,17 @@ def _row_tiles(b: int, p: int, q: int, pool: tuple[int, int]) -> list[tuple[int,
 
 
 def _channel_tiles(n: int, m: Ints, shape: Shape) -> list[int]:
-    step = columns(m) or int(m[timing.NATIVE_N]) or int(m[timing.COLUMNS])
-    step = step if shape.kind == "matmul" else int(m[timing.LANES])
+    step = _wide(m) if shape.kind == "matmul" else int(m[timing.LANES])
     return sorted({n, *(step << i for i in range(14) if step << i < n)})
+
+
+def wide_of(chip: Chip, dtype: str) -> int:
+    """Return how many output channels the matrix unit computes side by side."""
+    return _wide(machine_of(chip, dtype))
+
+
+def _wide(m: Ints) -> int:
+    return columns(m) or int(m[timing.NATIVE_N]) or int(m[timing.COLUMNS])
 
 
 def _depth_tiles(shape: Shape, fold: int) -> list[int]:
@@ -177,6 +185,7 @@ def _numbers(shape: Shape, chip: Chip, m: Ints, slots: int) -> NDArray[np.float6
     x[SIDE_BYTES], x[SIDE_INPUTS], x[TABLE_BYTES] = shape.side_bytes, shape.side_inputs, shape.table_bytes
     x[FAR_SOURCE], x[FAR_OUTPUT] = (level == 0 for level in shape.levels)
     x[SLOTS], x[FILL], x[HAS_SHARED] = slots, timing.matmul_latency(m), bool(chip.shared)
+    x[BLOCKS] = shape.blocks
     if shape.second is not None:
         axes = shape.second.batch_axes
         x[BATCHES] = 2 if "p" in axes else len(axes)

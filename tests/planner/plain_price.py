@@ -26,17 +26,19 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     batch_cores = table.rows_cores if b > 1 else 1
     row_cores = table.rows_cores if b == 1 else 1
     nb, np_ = _up(_up(b, table.tb), batch_cores), _up(_up(p, table.tp), row_cores)
-    nq, nn, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
+    nq, per_block, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
+    nn = shape.blocks * per_block
     nk = nk if shape.kind == "matmul" else 1
     outputs, rows = nb * np_ * nq * nn, table.tb * table.tp * table.tq
     size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc, line=1)
     step, vector = _array_cycles(shape, chip, m, rows, table.tn, table.tc), _vector_cycles(shape, m, rows, table.tn)
     # the last tile along an axis is cut: the average tile moves less than a whole one
     whole_rows = _covered(b, nb * table.tb) * _covered(p, np_ * table.tp) * _covered(q, nq * table.tq)
-    whole_n, whole_k = _covered(n, nn * table.tn), _covered(shape.source[3], nk * table.tc)
+    whole_n, whole_k = _covered(n, per_block * table.tn), _covered(shape.source[3], nk * table.tc)
     tiles = nb * np_ * nq
     steps = outputs * nk
-    source_loads = np.where(nk > 1, steps, np.where(tiles == 1, 1, np.where(table.outer == 1, outputs, tiles)))
+    again = np.where(table.outer == 1, outputs, tiles * shape.blocks)  # a block has a source of its own
+    source_loads = np.where(nk > 1, steps, np.where(tiles == 1, shape.blocks, again))
     second = shape.second
     batches = 1 if second is None or not second.batch_axes else nb * (np_ if "p" in second.batch_axes else 1)
     loaded = np.where((nn == 1) | (table.outer == 1), nn * batches, outputs)
