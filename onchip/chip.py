@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from onchip import chip_file
+from onchip import chip_checks, chip_file
 from onchip.chip_file import Document, Json, Override
 from onchip.chip_parts import (
     DTYPES,
@@ -41,14 +41,15 @@ from onchip.chip_parts import (
     Overlap,
     Pairs,
     Power,
+    Published,
     Rounding,
     Shared,
     Sync,
     Vector,
     chip_dtype,
 )
-from onchip.errors import BadFile, OnchipError, UnknownName, did_you_mean
-from onchip.units import Provenance, format_exact, format_value
+from onchip.errors import BadFile, UnknownName, did_you_mean
+from onchip.units import Provenance
 
 __all__ = ["Array", "Chip", "Matrix", "Shared", "Vector", "chip_dtype", "schema"]
 
@@ -66,8 +67,6 @@ SECTIONS = (
     "power",
     "rounding",
 )
-ADDRESS_LIMIT = 2**39  # bytes; a field of an instruction has 40 signed bits (isa/fields.py)
-PEAK_TOLERANCE = Fraction(2, 100)
 _CATALOG = Path(__file__).parent / "chips"
 
 
@@ -97,11 +96,13 @@ class Chip:
     sync: Sync = Sync()
     power: Power | None = None
     energy: Energy | None = None
+    geometry: Literal["published", "unpublished"] = "published"
     peak: Annotated[tuple[tuple[str, OpsPerSecond], ...], Pairs(DTYPES)] = ()
+    published: Published = Published()
     sources: Annotated[tuple[tuple[str, str], ...], Pairs(SECTIONS)] = ()
 
     def __post_init__(self) -> None:
-        _verify(self)
+        chip_checks.verify(self)
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -208,7 +209,7 @@ def _from_catalog(name: str) -> Chip:
 def _from_path(text: str, where: str = "") -> Chip:
     if not text.endswith(".toml"):
         known = Chip.names()
-        hint = did_you_mean(text[:80], known) or f"There are: {', '.join(known)}"
+        hint = did_you_mean(text[:80], known) or f"There are {len(known)}: `onchip chips` lists them"
         raise UnknownName("OC1001", "chip", f"no chip is named '{text[:80]}'", next=hint)
     path = Path(text)
     where = where or text
@@ -272,69 +273,12 @@ def _hash(chip: Chip) -> str:
     return hashlib.sha256(_text(chip).encode()).hexdigest()
 
 
-def _verify(chip: Chip) -> None:
-    """Check what one section says against another (OC1106) and the published peaks (OC1104)."""
-    for dtype, array in chip.matrix.arrays:
-        _verify_array(chip, dtype, array)
-    if chip.default_dtype not in chip.dtypes:
-        raise _contradiction(chip, f"default_dtype is {chip.default_dtype}, but [matrix] has {', '.join(chip.dtypes)}")
-    for key, size in (("local.size", chip.local.size_bytes), ("dram.size", chip.dram.size_bytes)):
-        if size >= ADDRESS_LIMIT:
-            raise _contradiction(
-                chip, f"{key} = {format_exact(size, 'B')} has more bytes than addresses: below 512 GiB"
-            )
-    for dtype, hertz in chip.clock.dtypes:
-        if hertz < chip.clock.core_hz:
-            fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"
-            raise _contradiction(chip, fact)
-    if chip.local.size_bytes < chip.local.banks:
-        fact = f"local.size = {chip.local.size_bytes} B gives {chip.local.banks} banks no byte each"
-        raise _contradiction(chip, fact)
-    for level, shared in enumerate(chip.shared):
-        if (shared.cores_per_instance or 1) > chip.cores.count:
-            raise _contradiction(chip, f"shared.{level}.cores_per_instance exceeds cores.count = {chip.cores.count}")
-    for dtype, published in chip.peak:
-        if dtype not in chip.dtypes:
-            raise _contradiction(chip, f"[peak] has {dtype}, [matrix] has not")
-        derived = chip.peak_ops_per_s(dtype)
-        if abs(derived - published) > PEAK_TOLERANCE * published:
-            _refuse_peak(chip, dtype, published)
-
-
-def _verify_array(chip: Chip, dtype: str, array: Array) -> None:
-    if array.unit == "vector":
-        return
-    if chip.matrix.dataflow == "dot_product":
-        if array.native is None or array.rows is not None or array.cols is not None:
-            raise _contradiction(chip, f'matrix.{dtype}: a dot_product array has native = "MxNxK", no rows or cols')
-    elif array.rows is None or array.cols is None or array.native is not None:
-        raise _contradiction(chip, f"matrix.{dtype}: a {chip.matrix.dataflow} array has rows and cols, no native shape")
-
-
-def _refuse_peak(chip: Chip, dtype: str, published: Fraction) -> None:
-    macs, clock = chip.peak_macs_per_cycle(dtype), format_exact(chip.clock_of(dtype), "Hz")
-    derived = chip.peak_ops_per_s(dtype)
-    product = f"2 x {macs} MAC/cycle x {chip.cores.count} cores x {clock} = {format_value(derived, 'op/s')}"
-    off = f"{float(derived / published - 1):+.1%}".replace("%", " %")
-    raise BadFile(
-        "OC1104",
-        chip.name,
-        f"[peak] {dtype} = {format_value(published, 'op/s')}, but array x clock gives {product} ({off})",
-        limit=f"They may differ by {float(PEAK_TOLERANCE):.0%}".replace("%", " %"),
-        next="Correct the peak (dense, not sparse), the array, the cores or the clock",
-    )
-
-
-def _contradiction(chip: Chip, fact: str) -> OnchipError:
-    return BadFile("OC1106", chip.name, fact)
-
-
 @functools.cache
 def _defaults(chip: Chip) -> tuple[str, ...]:
     lines = [f"vector.rate({op}) = {chip.vector.lanes} (default: one per lane)" for op in _unrated(chip)]
     for section in fields(chip):
         part = getattr(chip, section.name)
-        rows = [(section.name, part)] if is_dataclass(part) else []
+        rows = [(section.name, part)] if is_dataclass(part) and section.name != "published" else []
         rows += [(f"shared.{i}", level) for i, level in enumerate(chip.shared)] if section.name == "shared" else []
         lines += [f"{place}.{key} = {value} (default)" for place, row in rows for key, value in _default_fields(row)]
     return tuple(lines)

@@ -31,6 +31,17 @@ MAX_FILE_BYTES = 2**20
 MAX_PARENTS = 8
 # tables in which a dtype stands as a key beside other keys -> the field of chip.py that gathers them
 DTYPE_TABLES = {"matrix": "arrays", "clock": "dtypes"}
+NONE: frozenset[str] = frozenset()
+# a published figure -> the tables that it sums up; one that changes makes it a figure about the parent alone
+PUBLISHED_OF = {
+    "lanes": {"vector", "cores"},
+    "units": {"matrix", "cores"},
+    "local": {"local", "cores"},
+    "accumulator": {"local", "cores"},
+    "bus": {"dram"},
+    "data_rate": {"dram"},
+    "shared": {"shared", "clock"},
+}
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -96,12 +107,22 @@ def inherit(parent: Document, child: Document) -> Document:
 
     A published peak belongs to the parent's array, cores and clock, and `rtl` evidence to exactly its numbers.
     """
-    return _drop_facts(_merge(parent, {key: value for key, value in child.items() if key != "extends"}), set(child))
+    own = {key: value for key, value in child.items() if key != "extends"}
+    told = child.get("published")
+    restated = {f"published.{key}" for key in cast("Document", told)} if isinstance(told, dict) else set[str]()
+    return _drop_facts(_merge(parent, own), set(child) | restated)
 
 
 def _drop_facts(document: Document, changed: set[str]) -> Document:
     if "peak" not in changed and changed & {"matrix", "cores", "clock", "vector"}:
         document.pop("peak", None)
+    told = document.get("published")
+    if isinstance(told, dict):
+        facts = cast("Document", told)
+        kept = {
+            k: v for k, v in facts.items() if f"published.{k}" in changed or not changed & PUBLISHED_OF.get(k, NONE)
+        }
+        document["published"] = kept
     if "evidence" not in changed and document.get("evidence") == "rtl":
         document["evidence"] = "program"
     return document
@@ -145,7 +166,7 @@ def override(document: Document, overrides: Mapping[str, Override], where: str) 
         if not isinstance(node, dict):
             raise UsageError("OC1006", where, f"'{key[:80]}' lies inside of a value that is no table")
         cast("Document", node)[last] = _scalar(value)
-    return _drop_facts(changed, {key.partition(".")[0] for key in overrides})
+    return _drop_facts(changed, {key.partition(".")[0] for key in overrides} | set(overrides))
 
 
 def _enter(node: object, table: str, key: str, where: str) -> object:

@@ -139,6 +139,7 @@ Count: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=2**24)]
 Share: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=1)]
 Bytes: TypeAlias = Annotated[int, Unit("B", whole=True)]
 BytesPerSecond: TypeAlias = Annotated[int, Unit("B/s", whole=True)]
+BitsPerSecond: TypeAlias = Annotated[int, Unit("bit/s", whole=True)]
 BytesPerCycle: TypeAlias = Annotated[Fraction, Unit("B/cycle")]
 Hertz: TypeAlias = Annotated[int, Unit("Hz", whole=True)]
 Seconds: TypeAlias = Annotated[Fraction, Unit("s", zero=True)]
@@ -354,6 +355,20 @@ class Energy:
 
     def _sourced(self, value: float, unit: str) -> Sourced:
         return Sourced(value, unit, value / self.band, value * self.band, self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Published figures of the whole chip that follow from other keys: they are checked, and used for nothing else."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    lanes: Count | None = None  # vector lanes of all cores
+    units: Count | None = None  # matrix units of all cores
+    local_bytes: Annotated[Bytes | None, Field(alias="local")] = None  # of all cores
+    accumulator_bytes: Annotated[Bytes | None, Field(alias="accumulator")] = None  # of all cores
+    bus_bits: Annotated[Count | None, Field(alias="bus")] = None  # data wires to far memory
+    data_rate_bits_per_s: Annotated[BitsPerSecond | None, Field(alias="data_rate")] = None  # per wire
+    shared_bytes_per_cycle: Annotated[BytesPerCycle | None, Field(alias="shared")] = None  # of the first shared level
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from onchip.simulator.energy import energy
 FLOAT_NAMES = {"fp32": "f32", "fp16": "f16"}  # chip files spell these two as vendors do
 Watch = Callable[[str, Any], None]
 Samples = Sequence[Mapping[str, NDArray[Any]]]
+INTEGERS_WITHOUT_PROGRAMS = ("int4", "int16")
 CHIP_ROUNDING = "chip"  # the value of `rounding` that rewrites a graph to what the chip offers
 
 __all__ = [
@@ -90,6 +91,9 @@ def compile_graph(
     refuse_int16(folded)
     wanted = dtype_of(graph, chip, dtype)
     chip.matrix.array(wanted, chip.name)
+    if wanted in INTEGERS_WITHOUT_PROGRAMS:
+        hint = "Name another dtype of the chip, or another chip: onchip chips"
+        raise NotSupported("OC1339", chip.name, f"arithmetic in {wanted}", limit="programs have int8 ones", next=hint)
     if wanted == "int8":
         mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
         made = folded if is_quantized(folded) else int8.quantize(folded, samples, rounding=mode)

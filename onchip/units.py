@@ -29,6 +29,7 @@ UNITS: dict[str, dict[str, Fraction]] = {
     "B/s": {name: Fraction(10) ** (3 * i) for i, name in enumerate(("B/s", "kB/s", "MB/s", "GB/s", "TB/s"))}
     | {name: Fraction(2) ** (10 * i) for i, name in enumerate(("KiB/s", "MiB/s", "GiB/s", "TiB/s"), 1)},
     "B/cycle": {"B/cycle": Fraction(1)},
+    "bit/s": {name: Fraction(10) ** (3 * i) for i, name in enumerate(("bit/s", "kbit/s", "Mbit/s", "Gbit/s"))},
     "Hz": {name: Fraction(10) ** (3 * i) for i, name in enumerate(("Hz", "kHz", "MHz", "GHz"))},
     "s": {name: Fraction(10) ** (3 * i - 12) for i, name in enumerate(("ps", "ns", "us", "ms", "s"))}
     | {"µs": Fraction(1, 10**6)},

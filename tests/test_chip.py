@@ -19,12 +19,13 @@ from onchip.errors import BadFile, NotSupported
 
 CATALOG = Path(__file__).parents[1] / "onchip" / "chips"
 PUBLISHED_SCHEMA = CATALOG.parent / "schemas" / "chip-1.json"
-NAMES = ("a100-sxm-80gb", "edge-npu-16", "h100-sxm", "tiny-npu-4", "tpu-v1", "tpu-v4")
+NAMES = Chip.names()
+VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 
 def test_the_catalog() -> None:
-    assert Chip.names() == NAMES
-    assert [Chip.load(name).name for name in NAMES] == list(NAMES)
+    assert {"a100-sxm-80gb", "edge-npu-16", "h100-sxm", "tiny-npu-4", "tpu-v1", "tpu-v4"} <= set(NAMES)
+    assert [Chip.load(name).name for name in NAMES] == list(NAMES) == sorted(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -60,25 +61,24 @@ def test_peaks_are_the_published_ones(
     assert chip.dram.bandwidth_bytes_per_s == round(gigabytes_per_s * 1e9)
 
 
+def test_no_two_chips_are_the_same() -> None:
+    assert len({Chip.load(name).hash for name in NAMES}) == len(NAMES)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_text_and_hash(name: str) -> None:
     chip = Chip.load(name)
     assert Chip.parse(str(chip)) == chip
     assert str(Chip.parse(str(chip))) == str(chip)
     assert Chip.parse(str(chip)).hash == chip.hash
-    assert len({Chip.load(other).hash for other in NAMES}) == len(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_chip_states_its_sources(name: str) -> None:
-    chip = Chip.load(name)
-    assert chip.evidence == "program"
-    assert len(chip.source) > 20
-    assert chip.energy is not None
-    assert chip.energy.band >= 2, "table energies are at least within a factor of two, not better"
+def test_what_is_assumed_has_no_source() -> None:
+    chip = Chip.load("edge-npu-16")
     assert chip.provenance("dram.latency") == chip.source_of("dram.latency") == "assumed"
     assert chip.provenance("clock.core") == "datasheet"
-    assert {dtype for dtype, _ in chip.peak} == set(chip.dtypes)
+    assert chip.source_of("clock.core") == chip.source
+    assert Chip.load("a100-sxm-80gb").source_of("launch.in_graph").startswith("kernel floor")
 
 
 def test_derived_numbers() -> None:
@@ -162,11 +162,12 @@ def test_the_published_schema_is_the_current_one() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_schema_accepts_the_catalog(name: str) -> None:
     document = tomllib.loads((CATALOG / f"{name}.toml").read_text(encoding="utf-8"))
-    jsonschema.validate(document, schema())
-    jsonschema.validate(tomllib.loads(str(Chip.load(name))), schema())
-    document["local"]["sise"] = 3
+    whole = tomllib.loads(str(Chip.load(name)))
+    VALIDATOR.validate(document)
+    VALIDATOR.validate(whole)
+    whole["local"]["sise"] = 3
     with pytest.raises(jsonschema.ValidationError, match="sise"):
-        jsonschema.validate(document, schema())
+        VALIDATOR.validate(whole)
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

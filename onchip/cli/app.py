@@ -2,7 +2,7 @@
 
 In:       words. Out: an exit code.
 Promises: every verb imports what it needs when it runs, so that `--help` stays fast.
-Does not: compute; `cli.price`, `cli.execute`, `cli.lists` and `cli.demo` do the work over the public functions.
+Does not: compute; `cli.price`, `cli.execute`, `cli.lists`, `cli.chips`, `cli.demo` work over the public functions.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from onchip.cli.options import (
     AsJson,
@@ -240,14 +241,65 @@ def inspect(
     work(Request(model, batch, seq, tuple(shape or ())), as_json=as_json)
 
 
-@app.command()
-def chips(
-    name: Annotated[str | None, typer.Argument(help="print this chip's file")] = None, as_json: AsJson = False
-) -> None:
-    """List the chips there are, or print one as TOML."""
-    from onchip.cli.lists import chips as work
+class OneOrMore(typer.core.TyperGroup):
+    """A group in which a word that is none of its verbs is shown: `chips NAME` is `chips show NAME`."""
 
-    work(name, as_json=as_json)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        words = args if args and args[0] in self.commands else ["show", *args]
+        return super().resolve_command(ctx, words)
+
+
+chips_app = typer.Typer(cls=OneOrMore, invoke_without_command=True, rich_markup_mode=None)
+app.add_typer(chips_app, name="chips")
+
+
+@chips_app.callback(epilog="onchip chips NAME prints that chip as TOML; without a word, all are listed.")
+def chips(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the chips there are, print one, compare two, begin your own."""
+    if context.invoked_subcommand is None:
+        from onchip.cli.chips import list_chips
+
+        list_chips(as_json=as_json)
+
+
+@chips_app.command("show")
+def chips_show(context: typer.Context, name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+    """Print a chip as TOML (`show` can be left away)."""
+    from onchip.cli.chips import show_chip
+
+    show_chip(name, as_json=as_json or _said_before(context))
+
+
+@chips_app.command("diff")
+def chips_diff(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(metavar="A")],
+    second: Annotated[str, typer.Argument(metavar="B")],
+    as_json: AsJson = False,
+) -> None:
+    """Put the numbers in which two chips differ side by side."""
+    from onchip.cli.chips import diff
+
+    diff(first, second, as_json=as_json or _said_before(context))
+
+
+@chips_app.command("new")
+def chips_new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="the chip's name: a-z 0-9 . _ -")],
+    parent: Annotated[str, typer.Option("--from", metavar="CHIP", help="whose numbers it begins with")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the file (default NAME.toml)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a commented file for a chip of your own; nothing is overwritten."""
+    from onchip.cli.chips import new
+
+    new(name, parent, output=output, as_json=as_json or _said_before(context))
+
+
+def _said_before(context: typer.Context) -> bool:
+    """Return whether --json stands before the verb of `chips`."""
+    return bool(context.parent is not None and context.parent.params.get("as_json"))
 
 
 @app.command()

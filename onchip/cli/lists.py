@@ -1,7 +1,6 @@
-"""`inspect`, `chips`, `models`, `explain`: what there is.
+"""`inspect`, `models`, `explain`: what there is.
 
-In: names. Out: tables, TOML or JSON on stdout.
-Promises: `onchip chips NAME` prints a chip file that loads again.
+In: names. Out: tables or JSON on stdout.
 """
 
 from __future__ import annotations
@@ -87,37 +86,6 @@ def _graph_json(graph: Graph, counted: Graph) -> dict[str, Any]:
 def _tensor_json(graph: Graph, name: str) -> dict[str, Any]:
     tensor = graph.tensor(name)
     return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
-
-
-def chips(name: str | None, *, as_json: bool) -> None:
-    """List the catalog, or print one chip."""
-    from onchip.chip import Chip
-
-    if name is not None:
-        chip = Chip.load(name)
-        if as_json:
-            show_json({**tool(), "name": chip.name, "hash": chip.hash, "toml": str(chip)})
-        else:
-            print(str(chip), end="")
-        return
-    loaded = [Chip.load(known) for known in Chip.names()]
-    if as_json:
-        keys = ("name", "evidence", "default_dtype", "description", "hash")
-        listed = [{**{key: getattr(chip, key) for key in keys}, "dtypes": list(chip.dtypes)} for chip in loaded]
-        show_json({**tool(), "chips": listed})
-        return
-    rows = [("name", "evidence", "dense peak", "cores", "local", "DRAM", "what it is")]
-    for chip in loaded:
-        peak = f"{chip.default_dtype} {format_value(chip.peak_ops_per_s(chip.default_dtype), 'op/s')}"
-        local = format_value(chip.local.size_bytes, "B")
-        dram = format_value(chip.dram.bandwidth_bytes_per_s, "B/s")
-        rows.append((chip.name, chip.evidence, peak, str(chip.cores.count), local, dram, chip.description))
-    head = [
-        f"{len(loaded)} chips.",
-        "Next:  onchip chips NAME   (prints one; > mine.toml is where your own begins)",
-        "",
-    ]
-    show("\n".join([*head, *table(rows, right={3, 4, 5})]))
 
 
 def models(*, as_json: bool) -> None:

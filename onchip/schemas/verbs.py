@@ -39,7 +39,7 @@ def verb_schemas() -> dict[str, Schema]:
         "compare": ("One network on several chips, fastest first.", _compare()),
         "compile": ("What a program is.", _compile()),
         "inspect": ("The nodes of a network.", _inspect()),
-        "chips": ("The catalog of chips, or one chip as TOML.", _chips()),
+        "chips": ("The catalog of chips, one chip as TOML, two compared, or a new file.", _chips()),
         "models": ("The networks of the zoo, at batch 1.", _models()),
         "train": ("A trained network.", _train()),
         "explain": ("Error codes.", _explain()),
@@ -144,10 +144,14 @@ def _inspect() -> Schema:
 
 
 def _chips() -> Schema:
-    texts: Schema = dict.fromkeys(("name", "default_dtype", "description"), TEXT)
+    texts: Schema = dict.fromkeys(("name", "family", "default_dtype", "description"), TEXT)
     listed = object_of({**texts, "evidence": EVIDENCE, "hash": HASH, "dtypes": list_of(TEXT)})
     one = object_of({**TOOL, "name": TEXT, "hash": HASH, "toml": TEXT})
-    return {"anyOf": [object_of({**TOOL, "chips": list_of(listed)}), one]}
+    side: Schema = {"type": ["string", "number", "null"]}
+    row = object_of({"key": TEXT, "a": side, "b": side, "ratio": or_null({"type": "number"})})
+    two = object_of({**TOOL, "a": TEXT, "b": TEXT, "differences": list_of(row)})
+    made = object_of({**TOOL, "name": TEXT, "from": TEXT, "file": TEXT})
+    return {"anyOf": [object_of({**TOOL, "chips": list_of(listed)}), one, two, made]}
 
 
 def _models() -> Schema:

@@ -1,11 +1,10 @@
-"""`inspect`, `chips`, `models`, `explain`: what there is, as text and as JSON."""
+"""`inspect`, `models`, `explain`: what there is, as text and as JSON."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from onchip import __version__
-from onchip.chip import Chip
 from onchip.error_codes import catalog
 from onchip.zoo.catalog import ZOO
 from tests.cli.conftest import Onchip
@@ -22,18 +21,6 @@ def test_inspect_counts_what_the_network_says(onchip: Onchip, net: Path) -> None
     assert lines[0] == "net: 2 nodes, 640 MAC, 650 parameters; open dimensions: batch (counted as 1)."
     assert lines[1].startswith(f"Next:  onchip estimate {net} --chip ")
     assert lines[-1].split() == ["1", "act", "relu", "f32[batch,10]", "–", "–"]
-
-
-def test_chips_are_listed_and_each_prints_a_file_that_loads(onchip: Onchip, tmp_path: Path) -> None:
-    made = onchip("chips", "--json").valid("chips-1.json")
-    assert [chip["name"] for chip in made["chips"]] == list(Chip.names())
-    lines = onchip("chips").out.splitlines()
-    assert [line.split()[0] for line in lines[4:]] == list(Chip.names())
-    for name in Chip.names():
-        done = onchip("chips", name)
-        (tmp_path / "mine.toml").write_text(done.out, encoding="utf-8")
-        assert Chip.load(tmp_path / "mine.toml") == Chip.load(name)
-        assert onchip("chips", name, "--json").valid("chips-1.json")["toml"] == done.out
 
 
 def test_models_are_listed(onchip: Onchip) -> None:
