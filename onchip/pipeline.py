@@ -60,12 +60,18 @@ def _nothing(_name: str, _noun: Any) -> None:
     """Watch nothing."""
 
 
-def read(model: Any, example: Any = None, *, batch: int | None = None, weights: str | None = None) -> Graph:
-    """Return the Graph of a model: `@name` of the zoo, a path, `package.module:factory`, or a module with inputs."""
+def read(
+    model: Any, example: Any = None, *, batch: int | None = None, shapes: Mapping[str, Sequence[int]] | None = None,
+    weights: str | None = None,
+) -> Graph:  # fmt: skip
+    """Return the Graph of a model: `@name` of the zoo, a path, `package.module:factory`, or a module with inputs.
+
+    `shapes` gives inputs of an ONNX file their shapes, where it leaves dimensions open that have to be numbers.
+    """
     if isinstance(model, str) and model.startswith("@"):
         graph = importlib.import_module("onchip.zoo.catalog").build(model[1:], weights=weights)
     else:
-        graph = importlib.import_module("onchip.frontends.read").read(model, example, batch=batch)
+        graph = importlib.import_module("onchip.frontends.read").read(model, example, batch=batch, shapes=shapes)
     return graph.bind(batch=batch) if batch is not None and "batch" in graph.symbols else graph
 
 

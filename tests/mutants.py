@@ -75,6 +75,19 @@ MUTANTS = (
     Mutant("onchip/planner/group.py", "len(graph.consumers(tensor)) != 1", "len(graph.consumers(tensor)) == 0", VALUES),
     Mutant("onchip/planner/moves.py", "padding=(-start, 0)", "padding=(1 - start, 0)", VALUES),
     Mutant("onchip/planner/attend.py", "(scores - 1) * tq * row", "(scores - 1) * tq", VALUES),
+    # --- front ends
+    Mutant(
+        "onchip/frontends/onnx/qdq.py",
+        "            except DOUBTS as error:",
+        "            except AssertionError as error:",
+        "tests/frontends/test_onnx_damaged_fields.py",
+    ),
+    Mutant(
+        "onchip/frontends/canvas.py",
+        'f"{base}.{number - 1}"',
+        'f"{base}.{number}"',
+        "tests/frontends/test_onnx_damaged_fields.py",
+    ),
     # --- lowering
     Mutant(
         "onchip/lowering/norms.py", "v, step.made.zero_point[0] << RESULT_BITS", "v, 0", "tests/lowering/test_norms.py"

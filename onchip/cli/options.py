@@ -111,7 +111,7 @@ def load_graph(request: Request, *, weights: str | None = None) -> Graph:
 
         graph = build(request.model, weights=weights, seq=request.seq)
     else:
-        graph = pipeline.read(request.model, weights=weights)
+        graph = pipeline.read(request.model, weights=weights, shapes=_shapes(request))
         graph = graph if request.seq is None else _bind_sequence(graph, request.seq)
     for text in request.shapes:
         graph = _bind_shape(graph, text)
@@ -176,6 +176,13 @@ def _bind_shape(graph: Graph, text: str) -> Graph:
             fact = f"{name} cannot be {'x'.join(sizes)}: dimension {want} is not {size}"
             raise UsageError("OC1008", "--shape", fact, limit=_inputs(graph))
     return graph.bind(**bound) if bound else graph
+
+
+def _shapes(request: Request) -> dict[str, tuple[int, ...]]:
+    """Return the shapes as numbers; what is none is refused when the network is known (_bind_shape)."""
+    parts = (text.partition("=") for text in request.shapes)
+    sizes = {name: re.split("[x,]", value.strip("[]")) for name, _, value in parts}
+    return {n: tuple(map(int, s)) for n, s in sizes.items() if all(re.fullmatch("[1-9][0-9]{0,6}", d) for d in s)}
 
 
 def _inputs(graph: Graph) -> str:

@@ -48,6 +48,7 @@ class Canvas:
     def __init__(self, name: str) -> None:
         self._builder = GraphBuilder(name)
         self._names: set[str] = set()
+        self._next: dict[tuple[str, int], int] = {}  # the first number behind a name that has not been tried
         self._constants: dict[str, list[tuple[Array, str]]] = {}
         self._scalars: set[str] = set()  # a constant without dimensions is stored as one of [1]
         self._quantization: dict[str, Quantization] = {}
@@ -56,10 +57,12 @@ class Canvas:
     def free(self, name: str, n_outputs: int = 1) -> str:
         """Reserve a name that is not taken, and with it the names of a node's further outputs."""
         base = name or "node"
-        candidate, number = base, 2
+        number = self._next.get((base, n_outputs), 2)
+        candidate = base if number == 2 else f"{base}.{number - 1}"
         while not self._names.isdisjoint(_family(candidate, n_outputs)):
             candidate, number = f"{base}.{number}", number + 1
         self._names.update(_family(candidate, n_outputs))
+        self._next[base, n_outputs] = number
         return candidate
 
     def shape(self, name: str) -> Shape:

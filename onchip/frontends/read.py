@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import is_zipfile
@@ -31,11 +32,13 @@ def read(
     *,
     name: str = "",
     batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     is_dynamic: bool = True,
 ) -> Graph:
     """Read a model.
 
-    `is_dynamic` keeps the batch of a torch module a symbol; `batch` puts a number in its place in an ONNX model.
+    `is_dynamic` keeps the batch of a torch module a symbol; `batch` puts a number in its place in an ONNX model, and
+    `shapes` in those of all open dimensions of its inputs.
     """
     if isinstance(model, Graph):
         return model
@@ -45,7 +48,7 @@ def read(
     if Path(text).suffix.lower() == ".onnx":
         from onchip.frontends.onnx import read_onnx
 
-        return read_onnx(text, batch=batch)
+        return read_onnx(text, batch=batch, shapes=shapes)
     if Path(text).suffix.lower() == ".tflite":
         from onchip.frontends.tflite import read_tflite
 

@@ -34,8 +34,12 @@ SETTLES_IN = 4  # assumed: rounds of cancelling; each one needs the last one to 
 
 
 def fold(graph: Graph) -> Graph:
-    """Give the simplified graph."""
-    draft = Draft(graph)
+    """Give the simplified graph. Weights that are not finite stay what they are."""
+    with np.errstate(all="ignore"):
+        return _fold(Draft(graph))
+
+
+def _fold(draft: Draft) -> Graph:
     remove_identities(draft)
     fold_constants(draft)
     multiply_by_reciprocals(draft)
@@ -265,8 +269,7 @@ def _absorb_batch_norm(draft: Draft, uses: Counter[str], before: Node, after: No
     weight = draft.array(before.inputs[1])
     if scale is None or bias is None or mean is None or var is None or weight is None:
         return _with_bias(draft, uses, before, None, None, channels, is_known=False)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a broken variance stays what it is: nan
-        factor = scale / np.sqrt(var + _number(after, "eps", 1e-5))
+    factor = scale / np.sqrt(var + _number(after, "eps", 1e-5))  # a broken variance stays what it is: nan
     scaled = (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1))).astype(weight.dtype)
     name = draft.replace_constant(before.inputs[1], uses, scaled)
     turned = replace(before, inputs=(before.inputs[0], name, *before.inputs[2:]))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.errors import NotSupported
+from onchip.errors import NotSupported, UsageError
 from onchip.ir.graph import Graph, Node, Tensor, constant_tensor
 from onchip.ops.cost import TABLES
 from onchip.ops.types import FLOAT_DTYPES, AttributeValue, Quantization
@@ -34,6 +34,14 @@ def activation_parameters(low: float, high: float) -> Quantization:
     if not scale > 0.0:
         return Quantization((1.0 / 128.0,), (0,))
     return Quantization((scale,), (min(127, max(-128, round(-128.0 - low / scale))),))
+
+
+def finite(name: str, data: Array) -> Array:
+    """Give weights as float64. Raises UsageError where they are not finite."""
+    if not np.isfinite(data).all():
+        limit, fix = "A step needs a finite range", "Look for an overflow or a NaN in the weights"
+        raise UsageError("OC1413", name, "its values are not finite", limit=limit, next=fix)
+    return np.asarray(data, np.float64)
 
 
 def symmetric_parameters(low: float, high: float) -> Quantization:
@@ -144,6 +152,9 @@ class Rewrite:
     def result(self, name: str, *, quantization: Quantization | None = None) -> Tensor:
         """Make the quantized tensor of a node's output; a graph output's name is left to its float."""
         q = f"{name}.int8" if name in self.graph.outputs else name
+        if quantization is None and name not in self.chosen:
+            fact = f"an int8 op cannot make a tensor of dtype {self.graph.tensor(name).dtype}"
+            raise NotSupported("OC1381", name, fact)
         self.made[name] = q
         return self._typed(q, name, quantization or self.chosen[name])
 
@@ -171,7 +182,7 @@ class Rewrite:
         new = name if name not in self.tensors else f"{name}.int{dtype[1:]}"
         if constant.data is None:
             return self.constant(new, None, like=name, dtype=dtype, quantization=parameters(-1.0, 1.0))
-        data = np.asarray(constant.data, np.float64)
+        data = finite(name, constant.data)
         q = parameters(min(0.0, float(data.min(initial=0))), max(0.0, float(data.max(initial=0))))
         limits = np.iinfo(np.int16 if self.is_wide else np.int8)
         values = np.clip(np.rint(data / q.scale[0]) + q.zero_point[0], limits.min, limits.max).astype(limits.dtype)
@@ -246,12 +257,12 @@ def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
     new = name if name not in rewrite.tensors else f"{name}.{len(rewrite.tensors)}"
     if constant.data is None:
         return rewrite.constant(new, None, like=name, dtype="i8", quantization=Quantization((1 / 127,), (0,)))
-    data = np.asarray(constant.data, np.float64)
+    data = finite(name, constant.data)
     flat = np.abs(data.reshape(len(data), -1)).max(axis=1, initial=0.0)
     scale = symmetric(flat if rewrite.per_channel else np.full_like(flat, flat.max(initial=0.0)))
     b = _data(rewrite, bias)
     if b is not None:
-        scale = np.maximum(scale, np.abs(b) / (x.scale[0] * BIAS_LIMIT))
+        scale = np.maximum(scale, np.abs(finite(bias, b)) / (x.scale[0] * BIAS_LIMIT))
     shape = (-1, *(1,) * (data.ndim - 1))
     values = np.clip(np.rint(data / scale.reshape(shape)), -127, 127).astype(np.int8)
     q = Quantization(tuple(scale.tolist()), (0,) * len(data), axis=0)

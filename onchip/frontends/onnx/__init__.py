@@ -15,34 +15,43 @@ Sources:  https://onnx.ai/onnx/operators/
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onchip.errors import BadFile
-from onchip.frontends.onnx.trust import LIMIT_BYTES, checked, inlined, limit_bytes, load_external, opset_of
+from onchip.errors import BadFile, OnchipError
+from onchip.frontends.onnx.trust import LIMIT_BYTES, checked, inlined, limit_bytes, load_external, opset_of, readable
 from onchip.ir.graph import Graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+Shapes = Mapping[str, Sequence[int]]  # by the name of an input
 
-def read_onnx(path: str | Path, *, batch: int | None = None) -> Graph:
-    """Read a file, with a number in place of the symbol `batch` where one is given.
+
+def read_onnx(path: str | Path, *, batch: int | None = None, shapes: Shapes | None = None) -> Graph:
+    """Read a file, with numbers in place of the symbol `batch` and of the dimensions that `shapes` gives by input.
 
     Raises BadFile for what is no model, NotSupported for what is not read.
     """
     file = Path(path)
-    return read_model(_load(file), name=file.stem, where=str(path), batch=batch)
+    return read_model(_load(file), name=file.stem, where=str(path), batch=batch, shapes=shapes)
 
 
-def read_model(model: ModelProto, *, name: str = "", where: str = "model", batch: int | None = None) -> Graph:
+def read_model(
+    model: ModelProto, *, name: str = "", where: str = "model", batch: int | None = None, shapes: Shapes | None = None
+) -> Graph:
     """Write a ModelProto as a Graph."""
     from onchip.frontends.onnx.qdq import integer_form
     from onchip.frontends.onnx.walk import Walk
 
-    whole = inlined(checked(model, where), where)
-    label = name or whole.graph.name or "model"
-    return Walk(integer_form(whole.graph), name=label, where=where, opset=opset_of(whole, where), batch=batch).graph()
+    try:
+        whole = inlined(checked(model, where), where)
+        label, opset = name or whole.graph.name or "model", opset_of(whole, where)
+        body = integer_form(whole.graph, where)
+        return Walk(body, name=label, where=where, opset=opset, batch=batch, shapes=shapes or {}).graph()
+    except OnchipError as error:
+        raise readable(error) from error
 
 
 def _load(file: Path) -> ModelProto:

@@ -26,8 +26,11 @@ LIMIT_STEPS = 4096  # assumed: a loop that is unrolled further is no network
 CONSTANT = "With constants there it can be read: make them initializers"
 
 
-def _subgraph(node: NodeProto, name: str) -> GraphProto:
-    return next(a.g for a in node.attribute if a.name == name)
+def _subgraph(walk: Walk, node: NodeProto, name: str) -> GraphProto:
+    found = next((a.g for a in node.attribute if a.name == name), None)
+    if found is None:
+        raise walk.refuse(node, f"it has no attribute {name}")
+    return found
 
 
 def _inside(walk: Walk, body: GraphProto, given: Sequence[Value]) -> tuple[Value, ...]:
@@ -45,13 +48,13 @@ def _is_true(walk: Walk, node: NodeProto, value: Value) -> bool:
 
 def _if(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     is_true = _is_true(walk, node, walk.value(node, 0))
-    return _inside(walk, _subgraph(node, "then_branch" if is_true else "else_branch"), ())
+    return _inside(walk, _subgraph(walk, node, "then_branch" if is_true else "else_branch"), ())
 
 
 def _loop(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     """Unroll: the body takes step, condition and carried values, and gives condition, carried and collected ones."""
-    body, steps, going = _subgraph(node, "body"), walk.value(node, 0), walk.value(node, 1)
-    if steps is not None and not isinstance(steps, Known):
+    body, steps, going = _subgraph(walk, node, "body"), walk.value(node, 0), walk.value(node, 1)
+    if steps is not None and not (isinstance(steps, Known) and steps.array.dtype.kind in "iu"):
         raise walk.refuse(node, "a number of steps that is computed from data", code="OC1353", limit=CONSTANT)
     last = LIMIT_STEPS + 1 if steps is None else int(steps.array.reshape(-1)[0])
     carried = [walk.value(node, i) for i in range(2, len(node.input))]
@@ -90,7 +93,7 @@ def _stacked(walk: Walk, node: NodeProto, parts: Sequence[Value], axis: int) -> 
 
 def _scan(walk: Walk, node: NodeProto) -> tuple[Value, ...]:
     """Unroll over the scanned inputs; before opset 9 there was a batch, which is not read."""
-    a, body = walk.attributes(node), _subgraph(node, "body")
+    a, body = walk.attributes(node), _subgraph(walk, node, "body")
     if walk.opset < 9:
         raise walk.refuse(node, f"as of opset {walk.opset}", limit="Opset 9 and later are read")
     n_scanned = int(a["num_scan_inputs"])

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from onchip.frontends.onnx.walk import DOUBTS, doubted
 from onchip.ops.types import Array
 
 FORMS = {"Conv": "QLinearConv", "Gemm": "QGemm", "MatMul": "QLinearMatMul", "Add": "QLinearAdd", "Mul": "QLinearMul",
@@ -61,8 +62,8 @@ class _Links:
         return any(a.name == "block_size" and a.i for a in node.attribute)
 
 
-def integer_form(graph: GraphProto) -> GraphProto:
-    """Rewrite what has the form; the graph itself where nothing has."""
+def integer_form(graph: GraphProto, where: str) -> GraphProto:
+    """Rewrite what has the form; the graph itself where nothing has. Raises BadFile for constants that are broken."""
     if not any(n.op_type == "QuantizeLinear" for n in graph.node):
         return graph
     links = _Links(graph)
@@ -70,7 +71,10 @@ def integer_form(graph: GraphProto) -> GraphProto:
     constants: list[TensorProto] = []
     for place, node in enumerate(graph.node):
         if node.op_type == "QuantizeLinear" and len(node.input) == 3 and not links.is_blocked(node):
-            fused = _fused(links, node, constants)
+            try:
+                fused = _fused(links, node, constants)
+            except DOUBTS as error:
+                raise doubted(error, where, node) from error
             if fused is not None:
                 made[place] = fused
     if not made:

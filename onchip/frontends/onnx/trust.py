@@ -6,7 +6,8 @@ Promises: sizes are checked before memory is taken: of the file, of the weights 
           External weights are read from the model's own directory only, and only for a model that came from a file.
           Every refusal is an OnchipError of one line.
 Does not: look at operators (ops.py), or at what constants compute (computed.py).
-Sources:  https://onnx.ai/onnx/repo-docs/IR.html, https://onnx.ai/onnx/repo-docs/ExternalData.html
+Sources:  https://onnx.ai/onnx/repo-docs/IR.html, https://onnx.ai/onnx/repo-docs/ExternalData.html,
+          https://onnxruntime.ai/docs/execution-providers/EP-Context-Design.html
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onchip.errors import BadFile, NotSupported
+from onchip.errors import BadFile, NotSupported, OnchipError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, NodeProto, TensorProto
 
 LIMIT_BYTES = 2 << 30  # protobuf's own limit of one message
 LIMIT_NODES = 1 << 20  # assumed: a network of a trillion parameters has 10,000
 OPSETS = (7, 28)
+LIMIT_TEXT = 300  # characters of a part of a message: names in a file may be of any length, and hold anything
 STANDARD = ("", "ai.onnx")
 
 
@@ -30,6 +32,17 @@ def limit_bytes(size: int, where: str) -> None:
     """Refuse what is larger than is read."""
     if size > LIMIT_BYTES:
         raise BadFile("OC1250", where, f"it has {size} bytes", limit=f"At most {LIMIT_BYTES} are read")
+
+
+def readable(error: OnchipError) -> OnchipError:
+    """Return an error without what no terminal should print, long names of the file cut in their middle."""
+    where, fact, limit, following = (_cut(t) for t in (error.where, error.fact, error.limit, error.next))
+    return type(error)(error.code, where, fact, limit=limit, next=following)
+
+
+def _cut(text: str) -> str:
+    short = text if len(text) <= LIMIT_TEXT else f"{text[: LIMIT_TEXT - 60]} ... {text[-60:]}"
+    return "".join(c if c.isprintable() or c.isspace() else "?" for c in short)
 
 
 def load_external(model: ModelProto, file: Path) -> None:
@@ -65,8 +78,10 @@ def _external_bytes(tensor: TensorProto, file: Path) -> int:
         is_inside = bool(location) and path.is_relative_to(home) and path != home
         size = path.stat().st_size if is_inside and path.is_file() else None
         wanted = int(entries.get("length") or 0)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BadFile("OC1252", str(file), f"weights of '{tensor.name[:80]}' cannot be found: {error}") from error
+    except (OSError, ValueError, RuntimeError, TypeError) as error:  # TypeError: a text that is no UTF-8 comes as bytes
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        fact = f"weights of '{tensor.name[:80]}' cannot be found: {reason[:200]}"
+        raise BadFile("OC1252", str(file), fact) from error
     if not is_inside:
         raise BadFile(
             "OC1252", str(file), f"weights of '{tensor.name[:80]}' lie in '{location[:80]}'",
@@ -85,6 +100,8 @@ def checked(model: ModelProto, where: str) -> ModelProto:
     from onchip.frontends.onnx.microsoft import MICROSOFT
 
     for node in model.graph.node:
+        if node.op_type == "EPContext":
+            raise _compiled(node, where)
         is_ours = node.domain in STANDARD or (node.domain == "com.microsoft" and node.op_type in MICROSOFT)
         if not is_ours and not any(f.domain == node.domain for f in model.functions):
             raise NotSupported(
@@ -106,6 +123,15 @@ def checked(model: ModelProto, where: str) -> ModelProto:
     if not model.graph.output:
         raise BadFile("OC1251", where, "its graph has no output")
     return model
+
+
+def _compiled(node: NodeProto, where: str) -> NotSupported:
+    """Make the error for a network that ONNX Runtime has compiled for a chip: one node holds it whole."""
+    texts = {a.name: a.s.decode(errors="replace") for a in node.attribute}
+    fact = f"the network is compiled for '{texts.get('source') or 'an accelerator'}' already (EPContext)"
+    return NotSupported(
+        "OC1360", f"{where}: {node.name or ' '.join(node.output)}", fact, next="Give the .onnx file from before"
+    )
 
 
 def _with_output_shapes(model: ModelProto) -> ModelProto:

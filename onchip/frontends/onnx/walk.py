@@ -21,6 +21,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from onchip.errors import BadFile, NotSupported, OnchipError
 from onchip.frontends.canvas import Canvas
 from onchip.frontends.onnx.computed import BUDGET, compute
+from onchip.frontends.onnx.symbols import GIVE_SHAPE, numbers_of, open_name, symbol_of
 from onchip.frontends.regroup import Grouped
 from onchip.ir.graph import NUMPY_DTYPES, Graph
 from onchip.ops.types import Array, Dimension, Quantization, Refusal, Shape
@@ -84,7 +85,10 @@ Value = str | Known | Dims | Fill | Grouped | Quantized | None
 class Walk:
     """One walk; `graph()` gives the result."""
 
-    def __init__(self, graph: GraphProto, *, name: str, where: str, opset: int, batch: int | None) -> None:
+    def __init__(
+        self, graph: GraphProto, *, name: str, where: str, opset: int, batch: int | None = None,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:  # fmt: skip
         self.source = graph
         self.canvas = Canvas(name)
         self.where = where
@@ -92,6 +96,7 @@ class Walk:
         self.batch = batch
         self.values: dict[str, Value] = {"": None}
         self.symbols: dict[str, str] = {}
+        self.numbers = numbers_of(graph, shapes or {})
         self.needed = needed_by(graph.node, [o.name for o in graph.output])
         self._label = ""
         self._budget = BUDGET
@@ -146,13 +151,13 @@ class Walk:
             if error.where.startswith(self.where):
                 raise
             fact = error.fact if error.where else f"{node.op_type}: {error.fact}"
-            raise type(error)(error.code, where, fact, limit=error.limit, next=error.next) from error
+            hint = GIVE_SHAPE if error.code == "OC1313" else error.next
+            raise type(error)(error.code, where, fact, limit=error.limit, next=hint) from error
         except Refusal as refusal:
-            raise BadFile(refusal.code, where, f"{node.op_type}: {refusal}", next=refusal.next) from refusal
+            hint = GIVE_SHAPE if refusal.code == "OC1313" else refusal.next
+            raise BadFile(refusal.code, where, f"{node.op_type}: {refusal}", next=hint) from refusal
         except DOUBTS as error:
-            text = " ".join(str(error).split())[:120]
-            fact = f"{node.op_type}: its attributes or constants cannot be read ({type(error).__name__}: {text})"
-            raise BadFile("OC1251", where, fact) from error
+            raise doubted(error, self.where, node) from error
 
     def _array(self, tensor: TensorProto, name: str) -> Array:
         """Read a stored tensor; what lies in another file has been loaded by now, or must not be."""
@@ -180,9 +185,12 @@ class Walk:
             if dim.HasField("dim_value"):
                 shape.append(int(dim.dim_value))
                 continue
-            given = dim.dim_param or f"{info.name}_{axis}"
+            given = open_name(info, axis)
+            if given in self.numbers:
+                shape.append(self.numbers[given])
+                continue
             is_batch = axis == 0 and ("batch" not in self.symbols.values() or not dim.dim_param)
-            symbol = self.symbols.setdefault(given, "batch" if is_batch else _symbol(given))
+            symbol = self.symbols.setdefault(given, "batch" if is_batch else symbol_of(given))
             shape.append(self.batch if symbol == "batch" and self.batch is not None else symbol)
         if any(isinstance(d, int) and d < 1 for d in shape):
             raise BadFile("OC1251", f"{self.where}: {info.name}", f"an input of shape {shape}")
@@ -296,6 +304,8 @@ class Walk:
             return None
         if not isinstance(value, Known):
             raise self.refuse(node, f"its {key} are not constant", code="OC1353")
+        if value.array.dtype.kind not in "iub":
+            raise self.refuse(node, f"its {key} are of {value.array.dtype}")
         return [int(v) for v in value.array.reshape(-1)]
 
     def _constant(self, node: NodeProto) -> Array:
@@ -352,6 +362,13 @@ def called(node: NodeProto) -> str:
     return node.name or next((o for o in node.output if o), node.op_type)
 
 
+def doubted(error: BaseException, where: str, node: NodeProto) -> BadFile:
+    """Make the error that blames the file for what a node's attributes or constants raise."""
+    text = " ".join(str(error).split())[:120]
+    fact = f"{node.op_type}: its attributes or constants cannot be read ({type(error).__name__}: {text})"
+    return BadFile("OC1251", f"{where}: {called(node)}", fact)
+
+
 def _floats(walk: Walk, node: NodeProto, array: Array, what: str) -> Array:
     if array.dtype.kind not in "iubf" and str(array.dtype) != "bfloat16":
         raise walk.refuse(node, f"its {what} is of {array.dtype}")
@@ -371,9 +388,3 @@ def _narrow(array: Array) -> Array:
     """Floats become float32: half and double weights are stored forms of one network."""
     is_float = array.dtype.kind == "f" or str(array.dtype) == "bfloat16"
     return array.astype(np.float32) if is_float and array.dtype != np.float32 else array
-
-
-def _symbol(name: str) -> str:
-    """Make a name of a dimension that our text form can hold."""
-    cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-    return cleaned if cleaned[:1].isalpha() or cleaned[:1] == "_" else f"n_{cleaned}"
