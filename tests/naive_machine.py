@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from onchip.ir.evaluate import evaluate
 from onchip.ir.program import KernelCode, Program
 from onchip.isa import BARRIER, LOOP, Affine, Instruction
-from onchip.isa.floats import read_floats, write_floats
+from onchip.isa.floats import PROGRAM_TYPES, read_floats, write_floats
 from onchip.isa.memory import Memory
-from onchip.lowering.context import TYPES
 
 Arrays = dict[str, NDArray[Any]]
 NUMPY = {"i8": np.int8, "i16": np.int16, "i32": np.int32, "u8": np.uint8, "bool": np.uint8}
@@ -124,14 +123,16 @@ def _memory(program: Program, far: NDArray[np.uint8], core: tuple[int, int], rng
 def _bytes(program: Program, values: NDArray[Any], dtype: str) -> NDArray[np.uint8]:
     if dtype in NUMPY:
         return np.ascontiguousarray(values.astype(NUMPY[dtype])).view(np.uint8).reshape(-1)
-    return write_floats(TYPES[program.dtype], np.ascontiguousarray(values, np.float32).reshape(-1))
+    return write_floats(PROGRAM_TYPES[program.dtype], np.ascontiguousarray(values, np.float32).reshape(-1))
 
 
 def _read(
     program: Program, far: NDArray[np.uint8], at: int, n_bytes: int, dtype: str, shape: tuple[int, ...]
 ) -> NDArray[Any]:
     data = far[at : at + n_bytes].copy()
-    return (data.view(NUMPY[dtype]) if dtype in NUMPY else read_floats(TYPES[program.dtype], data)).reshape(shape)
+    return (data.view(NUMPY[dtype]) if dtype in NUMPY else read_floats(PROGRAM_TYPES[program.dtype], data)).reshape(
+        shape
+    )
 
 
 def on_core(x: Instruction, core: tuple[int, int]) -> Instruction:

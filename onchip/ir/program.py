@@ -20,9 +20,12 @@ from numpy.typing import NDArray
 from onchip.chip import Chip
 from onchip.errors import InternalError
 from onchip.ir.graph import Graph
-from onchip.isa import BARRIER, CLASSES, LOOP, RECORD, STREAMS
+from onchip.isa import BARRIER, CLASSES, LOOP, LUT, MM, RECORD, RQ, STREAMS, VOP, WLD
 from onchip.isa.fields import FIELD_BITS, LEVELS, SEMAPHORES, Record, decode_record, encode_record
-from onchip.isa.instructions import Instruction, from_record
+from onchip.isa.floats import FLOAT_TYPES, LANES
+from onchip.isa.instructions import Instruction, from_record, operand_names
+from onchip.isa.memory import ACC, I8, TYPE_NAMES
+from onchip.isa.vector import FLOAT_VOPS, VOPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Program:
         for stream, records in enumerate(self.streams):
             records.setflags(write=False)
             _check_fields(records, stream)
+            _check_types(records, stream, is_float=self.dtype != "int8")
         _check_semaphores(self.streams)
         for kernel in self.kernels:
             _check_kernel(self, kernel)
@@ -179,6 +183,32 @@ def _check_fields(records: Record, stream: int) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise InternalError("OC9002", STREAMS[stream], f"instruction {at} has opcode {records['op'][at]}")
+
+
+def _check_types(records: Record, stream: int, *, is_float: bool) -> None:
+    """A program is in integers or in floats: operand types and operations of the other kind are refused."""
+    ops, ints, subs = records["op"], records["integers"], records["sub"]
+    lanes, products = (ops >= RQ.OP) & (ops <= LUT.OP), (ops == WLD.OP) | (ops == MM.OP)
+    types = ints[lanes][:, [A_TYPE, D_TYPE]].reshape(-1), ints[(ops == VOP.OP) & (ints[:, HAS_IMMEDIATE] == 0), B_TYPE]
+    element = np.where(ops[products] == WLD.OP, ints[products, WLD_TYPE], ints[products, MM_TYPE])
+    known = len(TYPE_NAMES) if is_float else ACC + 1
+    wrong = any(((t < 0) | (t >= known)).any() for t in types)
+    wrong = wrong or not np.isin(element, FLOAT_TYPES if is_float else (I8,)).all()
+    vops = subs[ops == VOP.OP]
+    wrong = wrong or not np.isin(vops, FLOAT_SUBS if is_float else tuple(VOPS.values())).all()
+    wrong = wrong or (is_float and ((ops == RQ.OP) | (ops == LUT.OP)).any())
+    if wrong:
+        fact = f"an instruction that {'float' if is_float else 'integer'} programs do not have"
+        raise InternalError("OC9011", STREAMS[stream], fact)
+
+
+def _place(kind: type[Instruction], name: str) -> int:
+    return operand_names(kind)[0].index(name)
+
+
+A_TYPE, D_TYPE, B_TYPE, HAS_IMMEDIATE = (_place(VOP, n) for n in ("a_type", "d_type", "b_type", "has_immediate"))
+WLD_TYPE, MM_TYPE = _place(WLD, "type"), _place(MM, "type")
+FLOAT_SUBS = (VOPS["mac"], *((VOPS | FLOAT_VOPS)[name] for name in LANES))
 
 
 def _check_semaphores(streams: tuple[Record, ...]) -> None:

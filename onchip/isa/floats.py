@@ -29,6 +29,7 @@ from onchip.numerics import round_float
 
 BF16, F16, F32, F8, TF32 = 4, 5, 6, 7, 8
 DTYPES = {BF16: "bf16", F16: "f16", F32: "f32", F8: "fp8"}
+PROGRAM_TYPES = {"bf16": BF16, "fp16": F16, "fp32": F32, "tf32": TF32, "fp8": F8}  # of a program's dtype
 FLOAT_TYPES = (BF16, F16, F32, F8, TF32)
 INTEGERS = {0: np.int8, 1: np.int16, 2: np.int32}
 Floats = NDArray[np.float32]

@@ -16,14 +16,14 @@ from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node, Quantization, attributes_of
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import Region
-from onchip.isa.floats import BF16, F8, F16, F32, TF32
+from onchip.isa.floats import PROGRAM_TYPES, write_floats
 from onchip.isa.memory import I8
 from onchip.lowering.tree import Tree
 from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes
 
 FAR_ALIGNMENT = 64
-TYPES = {"int8": I8, "bf16": BF16, "fp16": F16, "fp32": F32, "tf32": TF32, "fp8": F8}
+TYPES = {"int8": I8, **PROGRAM_TYPES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,11 @@ class Context:
     def level(self, tensor: str) -> int:
         """Return 1 where a tensor stays in the shared memory."""
         return self.plan.level(tensor)
+
+
+def floats_as(type_: int, array: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Return the bytes of an array's numbers in a float type."""
+    return write_floats(type_, np.ascontiguousarray(array, np.float32).reshape(-1))
 
 
 def as_bytes(array: NDArray[np.generic]) -> NDArray[np.uint8]:

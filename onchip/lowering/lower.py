@@ -19,9 +19,10 @@ from onchip.ir.program import KernelCode, Model, Program, Region
 from onchip.isa import BARRIER, LD, RECORD, ST
 from onchip.isa.fields import pack
 from onchip.isa.instructions import Instruction
+from onchip.isa.memory import TYPE_BYTES
 from onchip.lowering.attention import lower_attention
 from onchip.lowering.average import lower_average
-from onchip.lowering.context import Context, Lowered, as_bytes
+from onchip.lowering.context import TYPES, Context, Lowered, as_bytes, floats_as
 from onchip.lowering.exact import refuse_other_integers
 from onchip.lowering.grid import lower_grid
 from onchip.lowering.lstm import lower_lstm
@@ -173,13 +174,20 @@ def _tensor_regions(context: Context) -> list[Region]:
         data = None
         if place.kind == "constant" and context.with_data:
             array = context.array(place.tensor)
-            data = as_bytes(array.astype(np.int32) if tensor.dtype == "i64" else array)
+            data = _data(context, array, dtype)
         n_bytes = data.nbytes if data is not None else min(place.size, prod(shape) * _bytes(context, dtype))
         found.append(Region(place.tensor, place.address, n_bytes, place.kind, shape, dtype, data))
     return found
 
 
+FIXED = {"i8": 1, "u8": 1, "bool": 1, "i16": 2, "i32": 4}  # bytes of what is no float of the program
+
+
 def _bytes(context: Context, dtype: str) -> int:
-    fixed = {"i8": 1, "u8": 1, "bool": 1, "i16": 2, "i32": 4}
-    sizes = {"int8": 1, "fp8": 1, "bf16": 2, "fp16": 2, "fp32": 4, "tf32": 4}
-    return fixed.get(dtype) or sizes[context.plan.dtype]
+    return FIXED.get(dtype) or TYPE_BYTES[TYPES[context.plan.dtype]]
+
+
+def _data(context: Context, array: NDArray[np.generic], dtype: str) -> NDArray[np.uint8]:
+    if dtype not in FIXED:
+        return floats_as(TYPES[context.plan.dtype], array)
+    return as_bytes(array.astype(np.int32) if dtype == "i32" else array)

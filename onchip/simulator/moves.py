@@ -92,6 +92,10 @@ def word_at(far, at):
 @inner
 def fill_row(fill, at, size, local):
     """Write the bytes of a word in turn."""
+    first = np.uint8(fill & 0xFF)
+    if (fill ^ fill >> 8) & 0xFFFFFF == 0:  # all the same
+        local[at : at + size] = first
+        return
     for j in range(size):
         local[at + j] = np.uint8(fill >> 8 * (j & 3) & 0xFF)
 

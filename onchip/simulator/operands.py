@@ -96,7 +96,8 @@ def extent(size, row, has, index, core):
 @inner
 def step_of(kind):
     """Return bytes of an element in local memory, or 1 for accumulator words: what addresses count."""
-    return np.int64(2 if kind == 1 else (4 if kind == 2 else 1))
+    two, four = kind == 1 or kind == 4 or kind == 5, kind == 2 or kind == 6 or kind == 8
+    return np.int64(2 if two else (4 if four else 1))
 
 
 @inner

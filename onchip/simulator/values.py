@@ -1,4 +1,4 @@
-"""Values: the program's bytes through the machine, bit for bit.
+"""Values: the program's bytes through the machine, bit for bit, of integer and of float programs.
 
 In: a Program with its constants, and the graph's inputs as the user has them (floats). Out: the graph's outputs. What
 the host does at the edges (quantize, layout) runs by the reference; everything between runs instruction by
@@ -20,10 +20,13 @@ from onchip.ir.evaluate import evaluate
 from onchip.ir.program import Program, Region
 from onchip.ir.trace import RunTrace, Trace
 from onchip.isa import LUT, RQ
+from onchip.isa.floats import PROGRAM_TYPES, read_floats, write_floats
 from onchip.simulator import interpreter
 from onchip.simulator.clock import kernel_arrays
-from onchip.simulator.code import Code
-from onchip.simulator.nests import find_nests, make_scratch
+from onchip.simulator.code import Code, Ints
+from onchip.simulator.float_matrix import make_float_scratch
+from onchip.simulator.float_vectors import make_float_stage
+from onchip.simulator.nests import NEST, find_nests, make_scratch
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
 from onchip.simulator.vectors import make_memory, make_stage
 
@@ -35,16 +38,12 @@ class Runner:
     """A program ready to run: memories of one core and the constants in place. Call it with inputs, get outputs."""
 
     def __init__(self, program: Program, *, order: tuple[int, int, int, int] = ORDER) -> None:
-        if program.dtype != "int8":
-            fact = f"values of {program.dtype} programs"
-            raise NotSupported("OC1332", program.name, fact, limit="int8 programs run; float programs are timed")
         self.program = program
         self._order = np.array(order, np.int64)
         self._kernels = [kernel_arrays(program, k) for k in program.kernels]
         codes = [arrays.code for arrays in self._kernels]
-        self._nests = find_nests(codes)
-        self._scratch = make_scratch(codes, self._nests, form(multiplies_bytes()))
-        self._stage = make_stage(_longest_row(codes))
+        self._float_type = PROGRAM_TYPES.get(program.dtype)
+        self._nests, self._run, self._scratch, self._stage = _parts(codes, is_float=self._float_type is not None)
         self._control = np.zeros(interpreter.CONTROL, np.int64)
         self._far = np.zeros(program.far_bytes + MARGIN, np.uint8)
         for region in program.regions:
@@ -78,7 +77,7 @@ class Runner:
         """Run all kernels on what far memory holds now."""
         for kernel, arrays, nests in zip(self.program.kernels, self._kernels, self._nests, strict=True):
             for core in _cores(kernel.core_grid):
-                status = interpreter.run(
+                status = self._run(
                     arrays.code,
                     nests,
                     arrays.initial,
@@ -105,13 +104,30 @@ class Runner:
             raise UsageError(
                 "OC1403", region.name, f"input has shape {list(value.shape)}", limit=f"it needs {list(region.shape)}"
             )
-        data = np.ascontiguousarray(value.astype(NUMPY[region.dtype])).view(np.uint8).reshape(-1)
+        if region.dtype in NUMPY:
+            data = np.ascontiguousarray(value.astype(NUMPY[region.dtype])).view(np.uint8).reshape(-1)
+        else:
+            assert self._float_type is not None
+            data = write_floats(self._float_type, np.ascontiguousarray(value, np.float32).reshape(-1))
         self._far[region.address : region.address + len(data)] = data
 
     def read(self, region: Region) -> NDArray[Any]:
-        """Return a region's bytes as the tensor they are."""
-        data = self._far[region.address : region.address + region.n_bytes]
-        return data.copy().view(NUMPY[region.dtype]).reshape(region.shape)
+        """Return a region's bytes as the tensor they are; narrow floats as float32."""
+        data = self._far[region.address : region.address + region.n_bytes].copy()
+        if region.dtype in NUMPY:
+            return data.view(NUMPY[region.dtype]).reshape(region.shape)
+        assert self._float_type is not None
+        return read_floats(self._float_type, data).reshape(region.shape)
+
+
+def _parts(codes: list[Code], *, is_float: bool) -> tuple[list[Ints], Any, Any, Any]:
+    """Return nests, compiled code, scratch memory and stage for integers or floats."""
+    if is_float:
+        nests = [np.zeros((len(code.ops), NEST), np.int64) for code in codes]
+        return nests, interpreter.run_floats, make_float_scratch(codes), make_float_stage(_longest_row(codes))
+    nests = find_nests(codes)
+    scratch = make_scratch(codes, nests, form(multiplies_bytes()))
+    return nests, interpreter.run, scratch, make_stage(_longest_row(codes))
 
 
 def _cores(grid: tuple[int, int]) -> list[tuple[int, int]]:
@@ -126,5 +142,8 @@ def _longest_row(codes: list[Code]) -> int:
 
 def run_values(program: Program, inputs: Mapping[str, NDArray[Any]], trace: Trace) -> RunTrace:
     """Return the trace together with the program's outputs."""
+    if program.dtype != "int8":
+        fact = f"values of {program.dtype} programs"
+        raise NotSupported("OC1332", program.name, fact, limit="int8 programs run; float programs are timed")
     outputs = Runner(program)(inputs)
     return RunTrace(**{f.name: getattr(trace, f.name) for f in fields(trace)}, outputs=outputs)

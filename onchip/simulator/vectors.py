@@ -208,6 +208,25 @@ def is_dense(count, stride, size, lanes):
 
 
 @inner
+def merged(dense, reads_b, ints, b1, b2, a_size, d_size, b_size, c1, c2, n):
+    """Take rows that lie one behind the other as one line; return the counts that are left, and its lanes."""
+    line = n
+    for level in range(2):
+        stride_a, stride_d, stride_b = (ints[7], ints[12], b2) if level == 0 else (ints[6], ints[11], b1)
+        count = c2 if level == 0 else c1
+        dense = dense and is_dense(count, stride_a, a_size, line) and is_dense(count, stride_d, d_size, line)
+        dense = dense and (not reads_b or is_dense(count, stride_b, b_size, line))
+        if not dense:
+            break
+        line *= count
+        if level == 0:
+            c2 = 1
+        else:
+            c1 = 1
+    return c1, c2, line
+
+
+@inner
 def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
     """Run one vector instruction. Returns whether all its addresses exist."""
     n = extent(ints[3], affs[6], has[6], index, core)
@@ -240,19 +259,7 @@ def vector(op, sub, ints, affs, has, index, core, memory, stage, state):
     if adds:
         same = ints[5] == ints[10] and ints[6] == ints[11] and ints[7] == ints[12] and ints[8] == 1 and ints[17] == 1
         adds = same and (b_high <= d_low or d_high <= b_low)
-    line = n
-    for level in range(2):  # rows that lie one behind the other become one line
-        stride_a, stride_d, stride_b = (ints[7], ints[12], b2) if level == 0 else (ints[6], ints[11], b1)
-        count = c2 if level == 0 else c1
-        dense = dense and is_dense(count, stride_a, a_size, line) and is_dense(count, stride_d, d_size, line)
-        dense = dense and (not reads_b or is_dense(count, stride_b, b_size, line))
-        if not dense:
-            break
-        line *= count
-        if level == 0:
-            c2 = 1
-        else:
-            c1 = 1
+    c1, c2, line = merged(dense, reads_b, ints, b1, b2, a_size, d_size, b_size, c1, c2, n)
     part = min(line, n * max(1, PART // n))
     alike = direct and not sub & 4
     if alike:

@@ -40,7 +40,7 @@ from onchip.simulator.vectors import make_memory, make_stage
 LOCAL, WORDS, FAR = 20480, 4096, 16384
 Streams = list[list[Instruction]]
 Bytes = NDArray[np.uint8]
-SIZES = (1, 2, 4, 1)
+SIZES = (1, 2, 4, 1, 2, 2, 4, 1, 4)  # of the operand types; accumulator words count themselves
 
 
 @dataclass(slots=True)
