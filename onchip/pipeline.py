@@ -26,6 +26,7 @@ from onchip.ir.trace import RunTrace, Trace
 from onchip.lowering.lower import lower
 from onchip.passes import quantize as int8
 from onchip.passes.cast import float_dtype
+from onchip.passes.express import express
 from onchip.passes.fold import fold
 from onchip.passes.rounding import round_as
 from onchip.planner.plan import plan
@@ -106,8 +107,9 @@ def compile_graph(
         made = fold(bind_batch(made))
         made = round_as(made, chip.rounding.modes) if rounding == CHIP_ROUNDING else made
         check_rounding(made, chip)
+        made = express(made)
     else:
-        made = float_dtype(bind_batch(folded), FLOAT_NAMES.get(wanted, wanted))
+        made = express(float_dtype(bind_batch(folded), FLOAT_NAMES.get(wanted, wanted)))
     watch("graph", made)
     return made
 
@@ -255,7 +257,7 @@ def check(graph: Graph, chip: Chip | str, *, dtype: str | None = None) -> Check:
             return compile_graph(whole, chip, dtype=wanted)
         refuse_int16(whole)
         check_rounding(whole, chip)
-        return whole
+        return express(whole)
 
     def planned(made: Graph) -> Plan:
         found = plan(made, chip, wanted)

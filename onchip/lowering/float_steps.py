@@ -79,7 +79,10 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     **{name: _float_binary(name) for name in ("add", "sub", "mul")},
     **{name: _float_unary("max") for name in ("relu", "relu6", "clip")},
     **{name: _float_sequence(names) for name, names in SEQUENCES.items()},
-    **{name: _float_unary("copy") for name in ("identity", "slice", "gather", "transpose", "requantize", "matmul")},
+    **{
+        name: _float_unary("copy")
+        for name in ("identity", "slice", "pad", "gather", "transpose", "requantize", "matmul")
+    },
     "concat": joined,
     "max_pool2d": _float_window("max"),
     "avg_pool2d": _float_window("add"),

@@ -109,6 +109,8 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     far, end = (h * w * line, w * line, line), c
     if grid.op == "slice":
         channel, end = channel + s.extra[0] * size, s.extra[0] + s.grid[3]
+    elif grid.op == "pad":
+        channel = channel + -s.extra[1] * size
     elif grid.op == "transpose":
         far = (s.extra[0], s.extra[1], s.extra[2])
     elif s.second is not None:
@@ -121,7 +123,8 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
         near0=height * width * lanes * size, near1=width * lanes * size, near2=lanes * size,
-        c0=grid.first("b"), c1=grid.first("p", s.stride[0]) + -s.padding[0],
+        c0=grid.first("b") + (-s.extra[0] if grid.op == "pad" else 0),
+        c1=grid.first("p", s.stride[0]) + -s.padding[0],
         c2=grid.first("q", s.stride[1]) + -s.padding[1], c3=channel,
         fill=source_fill(grid.kernel, grid.context), level=grid.context.level(tensor),
         sharers=grid.sharers(m.channel_cores) if s.kind == "matmul" else 1,

@@ -191,6 +191,7 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "requantize": _rescale,
     "identity": _copy,
     "slice": _copy,
+    "pad": _copy,
     "gather": _copy,
     "concat": joined,
     "transpose": _copy,

@@ -17,11 +17,12 @@ from onchip.ir.plan import Kernel
 from onchip.isa.floats import write_floats
 from onchip.isa.memory import I8
 from onchip.lowering.code import VectorCode, View
-from onchip.lowering.context import TYPES, Context
+from onchip.lowering.context import TYPES, Context, attributes
 from onchip.lowering.float_steps import FLOAT
 from onchip.lowering.integer_steps import INTEGER
 from onchip.lowering.step import Step, Tile
 from onchip.lowering.tree import Loop, Op
+from onchip.ops.copying import integer_of
 
 POOLS = ("max_pool2d",)
 
@@ -69,12 +70,12 @@ def _operands(kernel: Kernel, nodes: list[Node], tile: Tile, chain: View) -> lis
 
 
 def source_fill(kernel: Kernel, context: Context) -> int:
-    """Return the word that stands outside the source tensor: zeros, or the lowest value for a maximum."""
+    """Return the word that stands outside the source tensor: zeros, the lowest value for a maximum, what a pad says."""
     node, type_ = context.graph.node(kernel.nodes[0]), TYPES[kernel.shape.dtype]
     if node.op == "concat":
         return 0
+    real = {"max_pool2d": -inf, "pad": attributes(node).number("value") if node.op == "pad" else 0.0}.get(node.op, 0.0)
     if not kernel.shape.is_integer:
-        least = write_floats(type_, np.array([-inf if node.op == "max_pool2d" else 0.0], np.float32))
+        least = write_floats(type_, np.array([real], np.float32))
         return int(np.resize(least, 4).view(np.uint32)[0])
-    value = -128 if node.op == "max_pool2d" else context.quantization(node.inputs[0]).zero_point[0]
-    return (value & 0xFF) * 0x01010101
+    return (integer_of(real, context.quantization(node.inputs[0])) & 0xFF) * 0x01010101

@@ -51,6 +51,7 @@ INTEGER: dict[str, VectorCost] = {
     "identity": VectorCost(1),
     "concat": VectorCost(1, 1),
     "slice": VectorCost(1),
+    "pad": VectorCost(1),
     "gather": VectorCost(1),
     "transpose": VectorCost(1),
 }

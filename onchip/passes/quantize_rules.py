@@ -24,7 +24,10 @@ from onchip.ops.types import FLOAT_DTYPES, AttributeValue, Quantization
 from onchip.passes.calibrate import Calibration
 
 Array = NDArray[Any]
-SAME_SCALE = ("max_pool2d", "avg_pool2d", "reshape", "transpose", "slice", "identity", "clip", "gather")
+SAME_SCALE = (
+    *("max_pool2d", "avg_pool2d", "reshape", "transpose", "slice", "identity", "clip", "gather"),
+    *("pad", "resize", "depth_to_space", "space_to_depth", "reduce_max"),
+)
 BIAS_LIMIT = 2.0**30  # of an int32 accumulator's 2^31: the other half is for the products
 
 
@@ -289,7 +292,7 @@ def biases(rewrite: Rewrite, name: str, x: Quantization, w: str) -> str:
 
 
 def _weighted(rewrite: Rewrite, node: Node) -> None:
-    """conv2d and linear."""
+    """conv2d, linear, conv_transpose2d."""
     names = (*node.inputs, "")[:3]
     x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
     w = weights(rewrite, names[1], names[2], qx)
@@ -383,6 +386,7 @@ def _copied(rewrite: Rewrite, node: Node) -> None:
 RULES: dict[str, Rule] = {
     "conv2d": _weighted,
     "linear": _weighted,
+    "conv_transpose2d": _weighted,
     "attention": _attention,
     "lstm": _lstm,
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),

@@ -1,8 +1,9 @@
-"""Shapes of kernels that only move data: slice, concat, transpose.
+"""Shapes of kernels that only move data: slice, concat, transpose, pad.
 
 In: the node, the graph, and a plain vector Shape. Out: that Shape with the grid that the move runs over. What the load
 unit needs beside grid and source stands in `extra`: for slice the first channel, for transpose the source's far strides
-along b, p and q (in elements). The move itself is done by the loads; the vector unit copies.
+along b, p and q (in elements), for pad what stands in front of the first image and the first channel. The move itself
+is done by the loads; the vector unit copies.
 """
 
 from __future__ import annotations
@@ -31,6 +32,25 @@ def slice_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
         return replace(plain, grid=(1, before, 1, kept), source=(1, before, 1, shape[axis]), extra=(start,))
     grid, source = (before, kept, 1, behind), (before, shape[axis], 1, behind)
     return replace(plain, grid=grid, source=source, stride=(step, 1), padding=(-start, 0), extra=(0,))
+
+
+def pad_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Return the grid of the output; the source stands in it, and the loads fill what is outside."""
+    pads = Attributes(dict(node.attributes)).integers("pads")
+    given, made, before = list(dims(graph, node.inputs[0])), list(dims(graph, node.outputs[0])), list(pads[::2])
+    while len(given) > 4:  # axes in front that stay as they are go together
+        if given[:2] != made[:2]:
+            fact = f"pad of the first axes of {len(dims(graph, node.inputs[0]))}"
+            raise NotSupported("OC1309", node.name, fact, limit="runs with pads of the last three axes")
+        given, made, before = [prod(given[:2]), *given[2:]], [prod(made[:2]), *made[2:]], [0, *before[2:]]
+    missing = 4 - len(given)
+    one = (1,) * missing
+    source, grid, front = (*one, *given), (*one, *made), (*(0,) * missing, *before)
+    return replace(
+        plain, grid=(grid[0], grid[1], grid[2], grid[3]), source=(source[0], source[1], source[2], source[3]),
+        padding=(front[1], front[2]), extra=(front[0], front[3]),
+        unshared="".join(axis for axis, n in zip("bpqn", front, strict=True) if n),  # core (0, 0) would load less
+    )  # fmt: skip
 
 
 def concat_shape(node: Node, graph: Graph, plain: Shape) -> Shape:

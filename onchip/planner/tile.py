@@ -108,8 +108,10 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     legal = (rows_cores <= tiles) & (channel_cores <= -(-n // tn))
     if shape.second is not None:  # a tile has one second operand, and one row of ones
         legal &= (tb == 1) & ((tp == 1) | (not shape.second.is_nested))
-    if shape.unshared:
-        legal &= (channel_cores == 1) if shape.unshared == "n" else (rows_cores == 1) | (b > 1)
+    if "n" in shape.unshared:
+        legal &= channel_cores == 1
+    if ("b" if b > 1 else "p") in shape.unshared:
+        legal &= rows_cores == 1
     return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
 
 

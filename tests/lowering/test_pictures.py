@@ -10,11 +10,16 @@ from collections.abc import Callable
 from random import Random
 
 import numpy as np
+import pytest
 
 from onchip.ir.build import GraphBuilder
+from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
 from onchip.ops.types import AttributeValue
-from tests.networks import small_chip
+from onchip.passes.express import express
+from onchip.passes.fold import fold
+from onchip.passes.quantize import quantize
+from tests.networks import inputs_of, small_chip
 from tests.trial import RANGES, run_trial
 
 
@@ -66,6 +71,59 @@ def grouped(rng: Random) -> Graph:
     return d.finish(at, behind=True)
 
 
+def transposed(rng: Random) -> Graph:
+    """Return a transposed convolution: any strides, dilations, paddings, one group or two."""
+    d, groups = Picture(rng, 5), rng.choice((1, 1, 1, 2))
+    given, made = rng.choice((1, 2, 3)), groups * rng.choice((1, 2, 5))
+    kernel, stride = (rng.randint(1, 4), rng.randint(1, 4)), (rng.randint(1, 3), rng.randint(1, 3))
+    dilation = rng.randint(1, 2), rng.randint(1, 2)
+    most = [min(2, dilation[i] * (kernel[i] - 1)) for i in (0, 0, 1, 1)]
+    padding = (rng.randint(0, most[0]), rng.randint(0, most[1]), rng.randint(0, most[2]), rng.randint(0, most[3]))
+    extra = tuple(rng.randint(0, max(stride[i], dilation[i]) - 1) for i in range(2))
+    weight, bias = d.constant("w", made, *kernel, given), d.constant("b", made)
+    return d.finish(d.node(
+        "conv_transpose2d", d.input(groups * given), weight, bias, groups=groups, stride=stride, dilation=dilation,
+        padding=padding, output_padding=extra,
+    ))  # fmt: skip
+
+
+def nearest(rng: Random) -> Graph:
+    """Return a picture of another size, each cell a copy of one."""
+    d = Picture(rng, 6)
+    coordinates = rng.choice(("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"))
+    rounded = rng.choice(("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"))
+    sizes = rng.randint(1, 12), rng.randint(1, 12)
+    return d.finish(
+        d.node("resize", d.input(rng.choice((1, 3, 5))), sizes=sizes, coordinates=coordinates, nearest=rounded)
+    )
+
+
+def blocks(rng: Random) -> Graph:
+    """Return a picture whose channels go to cells, or the way back."""
+    d, n, mode = Picture(rng, 6), rng.randint(1, 3), rng.choice(("DCR", "CRD"))
+    if rng.random() < 0.5:
+        return d.finish(d.node("depth_to_space", d.input(n * n * rng.randint(1, 3)), block=n, mode=mode))
+    d.height, d.width = n * rng.randint(1, 3), n * rng.randint(1, 3)
+    return d.finish(d.node("space_to_depth", d.input(rng.randint(1, 3)), block=n, mode=mode))
+
+
+def padded(rng: Random) -> Graph:
+    """Return a picture with cells around it, sometimes with images and channels too."""
+    d, channels = Picture(rng, 6), rng.randint(1, 4)
+    mode = rng.choice(("constant", "constant", "reflect", "symmetric", "edge", "wrap"))
+    pads: list[int] = []
+    for n in (d.batch, d.height, d.width, channels):
+        most = min(2, n - 1 if mode == "reflect" else n)
+        pads += [rng.randint(0, most) if rng.random() < 0.6 else 0 for _ in range(2)]
+    value = rng.choice((0.0, 0.0, 0.7, -9.0))
+    return d.finish(d.node("pad", d.input(channels), pads=tuple(pads), mode=mode, value=value), behind=True)
+
+
+def largest(rng: Random) -> Graph:
+    d = Picture(rng, 6)
+    return d.finish(d.node("reduce_max", d.input(5), axes=(1, 2), keepdims=rng.random() < 0.5))
+
+
 def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> Counter[str]:
     """Run drawn graphs on drawn chips; returns how many programs ran, and how many of them one by one."""
     counts: Counter[str] = Counter()
@@ -80,3 +138,20 @@ def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> 
 def test_groups_of_channels() -> None:
     counts = run_many(grouped, 20)
     assert counts["ran"] >= 36 and counts["naive"] >= 30, counts
+
+
+@pytest.mark.parametrize("draw", [transposed, nearest, blocks, padded, largest])
+def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph]) -> None:
+    for seed in range(40):
+        graph = draw(Random(seed))
+        inputs = inputs_of(graph, seed)
+        made = fold(quantize(fold(graph), [inputs]))
+        expressed, wanted = evaluate(express(made), inputs), evaluate(made, inputs)
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(expressed[name], value, err_msg=str(made))
+
+
+@pytest.mark.parametrize(("draw", "seeds"), [(transposed, 6), (nearest, 5), (blocks, 5), (padded, 12), (largest, 4)])
+def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int) -> None:
+    counts = run_many(draw, seeds)
+    assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
