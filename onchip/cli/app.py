@@ -201,6 +201,41 @@ def compile_command(
     work(request, chip, sets, samples=samples, emit=emit, as_json=as_json, output=output, quiet=quiet)
 
 
+@app.command()
+def quantize(
+    model: ModelName,
+    samples: Annotated[Path | None, typer.Option("--samples", help="calibration inputs, .npz or .npy")] = None,
+    batch: Batch = None,
+    seq: Seq = None,
+    shape: Shapes = None,
+    method: Annotated[str, typer.Option("--method", help="ranges: minmax, percentile or mse")] = "minmax",
+    percentile: Annotated[
+        float | None, typer.Option("--percentile", help="what method percentile keeps on either side (99.99)")
+    ] = None,
+    per_tensor: Annotated[bool, typer.Option("--per-tensor", help="one scale for all of a layer's weights")] = False,
+    keep_float: Annotated[str, typer.Option("--keep-float", metavar="LAYERS", help="stay in floats: a,b")] = "",
+    int16: Annotated[str, typer.Option("--int16", metavar="LAYERS", help="read int16 activations: a,b")] = "",
+    target: Annotated[
+        float | None,
+        typer.Option("--target-sqnr", metavar="DB", help="which layers in int16 reach it; else exit 4"),
+    ] = None,
+    chip: Annotated[str | None, typer.Option("--chip", "-c", help="price int16 layers on this chip")] = None,
+    as_json: AsJson = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write the int8 network to this .npz")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Turn a float network into an int8 one, and say which layers that hurts."""
+    from onchip.cli.quantize import Options
+    from onchip.cli.quantize import quantize as work
+
+    request = Request(model, batch, seq, tuple(shape or ()))
+    options = Options(method, percentile, per_tensor, keep_float, int16, target)
+    work(
+        request, samples, options, chip_name=chip, output=output, as_json=as_json, quiet=quiet, verbose=verbose
+    )  # fmt: skip
+
+
 @app.command("run")
 def run_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a model, or the PROGRAM.npz of onchip compile")],

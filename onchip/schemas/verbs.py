@@ -14,6 +14,7 @@ from onchip.ir.report_schema import (
     COUNT,
     EVIDENCE,
     HASH,
+    NUMBER,
     SHARE,
     TEXT,
     TIMING,
@@ -38,6 +39,7 @@ def verb_schemas() -> dict[str, Schema]:
         "check": ("Where each op of a network runs on a chip, and what is refused.", _check()),
         "compare": ("One network on several chips, fastest first.", _compare()),
         "compile": ("What a program is.", _compile()),
+        "quantize": ("What int8 costs a network in precision, layer by layer.", _quantize()),
         "inspect": ("The nodes of a network.", _inspect()),
         "chips": ("The catalog of chips, one chip as TOML, two compared, or a new file.", _chips()),
         "models": ("The networks of the zoo, at batch 1.", _models()),
@@ -112,6 +114,30 @@ def _compile() -> Schema:
             "far_memory_bytes": COUNT,
             "program_hash": HASH,
             "weights": {"enum": ["random", "given"]},
+        }
+    )
+
+
+def _quantize() -> Schema:
+    db = or_null(NUMBER)
+    ratios: Schema = dict.fromkeys(("isolated_db", "cumulative_db", "restored_db"), db)
+    layer = object_of({"name": TEXT, "op": TEXT, **ratios, "gain_db": NUMBER, "rank": POSITIVE})
+    method: Schema = {"enum": ["minmax", "percentile", "mse"]}
+    return object_of(
+        {
+            **TOOL,
+            "model": object_of({"name": TEXT, "hash": HASH}),
+            "method": method,
+            "samples": POSITIVE,
+            "sqnr_db": db,
+            "methods": list_of(object_of({"method": method, "sqnr_db": db})),
+            "layers": list_of(layer),
+            "target_db": db,
+            "is_reached": {"type": "boolean"},
+            "int16": list_of(object_of({"name": TEXT, "sqnr_db": db, "added_cycles": or_null(COUNT)})),
+            "chip": or_null(TEXT),
+            "int8_cycles": or_null(COUNT),
+            "assumptions": list_of(TEXT),
         }
     )
 

@@ -53,7 +53,20 @@ def test_version_and_help(onchip: Onchip) -> None:
     assert onchip("--version").out == onchip("-V").out == f"onchip {__version__}\n"
     assert onchip("-V", "chips").out == f"onchip {__version__}\n"
     text = onchip("--help").out
-    verbs = ["demo", "estimate", "compare", "compile", "run", "inspect", "chips", "models", "train", "explain"]
+    verbs = [
+        "demo",
+        "estimate",
+        "check",
+        "compare",
+        "quantize",
+        "compile",
+        "run",
+        "inspect",
+        "chips",
+        "models",
+        "train",
+        "explain",
+    ]
     assert all(f"\n  {verb} " in text for verb in verbs)
     for verb in verbs:
         assert onchip(verb, "-h").out.startswith(f"Usage: onchip {verb} ")
