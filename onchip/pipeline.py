@@ -205,7 +205,8 @@ def refuse_int16(graph: Graph) -> None:
     """Refuse a graph of int16 activations: `evaluate` runs it, no chip's program does yet. Raises NotSupported."""
     for node in graph.nodes:
         tensor = graph.tensor(node.outputs[0])
-        if tensor.dtype == "i16" and tensor.quantization is not None:
+        angles = all(reader.op == "rotary" for reader in graph.consumers(tensor.name))
+        if tensor.dtype == "i16" and tensor.quantization is not None and not (node.op == "quantize" and angles):
             hint = "Quantize the float network to int8, or run the reference: oc.evaluate"
             raise NotSupported("OC1339", node.name, "int16 activations", limit="programs have int8 ones", next=hint)
 

@@ -23,6 +23,7 @@ LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simu
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
+ROTARY = "tests/lowering/test_rotary.py"
 CUTS = "tests/lowering/test_attention_tiles.py::test_any_cut_of"
 STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
 
@@ -89,6 +90,8 @@ MUTANTS = (
         "tests/frontends/test_onnx_damaged_fields.py",
     ),
     # --- lowering
+    Mutant("onchip/lowering/rotary.py", "strides = (q * half, half, 1) if", "strides = (q * half, 1, half) if", ROTARY),
+    Mutant("onchip/lowering/moves.py", "near1=line, c0", "near1=line + 1, c0", ROTARY),
     Mutant(
         "onchip/lowering/norms.py", "v, step.made.zero_point[0] << RESULT_BITS", "v, 0", "tests/lowering/test_norms.py"
     ),

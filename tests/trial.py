@@ -23,8 +23,8 @@ from onchip.ir.graph import Graph
 from onchip.ir.plan import Plan
 from onchip.ir.program import Model
 from onchip.ir.trace import RunTrace
-from onchip.isa.floats import round_float
 from onchip.lowering.lower import lower
+from onchip.numerics import round_float
 from onchip.planner.plan import plan
 from onchip.simulator.clock import simulate_cycles
 from tests.mappings import legal_mappings, remapped

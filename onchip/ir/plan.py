@@ -84,6 +84,7 @@ class Shape:
     unshared: str = ""
     second: Second | None = None
     blocks: int = 1
+    one_image: bool = False  # a tile lies in one image
     extra: tuple[
         int, ...
     ] = ()  # attention: heads, kv heads, q length, kv length, head size, value size; lstm: steps, hidden

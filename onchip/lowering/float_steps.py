@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onchip.lowering import norms, rowwise
+from onchip.lowering import norms, rotary, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -89,4 +89,5 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     "softmax": rowwise.float_softmax,
     "layer_norm": rowwise.float_layer_norm,
     "rms_norm": norms.float_rms_norm,
+    "rotary": rotary.float_rotary,
 }

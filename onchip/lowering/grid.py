@@ -18,7 +18,7 @@ from onchip.lowering.code import NOTHING, Rows, View
 from onchip.lowering.context import Context, Lowered
 from onchip.lowering.loops import TILE_AXES, TILE_LEVEL, Grid, Load, channels_left
 from onchip.lowering.matmul import second_loads, two_activations
-from onchip.lowering.moves import load_part
+from onchip.lowering.moves import load_angles, load_part
 from onchip.lowering.step import Tile
 from onchip.lowering.steps import source_fill, tile_code
 from onchip.lowering.tree import Expr, Loop, Op, nest, op, sync
@@ -93,7 +93,7 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
         )
         found.append(Load("tables", code, (), VECTOR))
     for i, tensor in enumerate(grid.sides):
-        load = load_part if grid.op == "concat" else _side
+        load = {"concat": load_part, "rotary": load_angles}.get(grid.op, _side)
         found.append(Load(f"side{i}", load(grid, i, tensor), TILE_AXES, VECTOR))
     return found
 
@@ -195,7 +195,7 @@ def side_shape(grid: Grid, tensor: str) -> tuple[int, int, int, int]:
 
 def _side_view(grid: Grid, rows: Rows, number: int, start: Expr) -> View:
     """Return the view of a side tile; one value a row serves all its lanes where the last dimension is broadcast."""
-    if grid.op != "concat" and side_shape(grid, grid.sides[number])[3] == 1:
+    if grid.op not in ("concat", "rotary") and side_shape(grid, grid.sides[number])[3] == 1:
         return replace(rows.packed(start, grid.type, grid.size, 1), step=0)
     return rows.packed(start, grid.type, grid.size)
 

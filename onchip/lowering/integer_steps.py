@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from onchip.ir.graph import Quantization
-from onchip.lowering import matmul, norms, rowwise
+from onchip.lowering import matmul, norms, rotary, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -188,6 +188,7 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "softmax": rowwise.softmax,
     "layer_norm": rowwise.layer_norm,
     "rms_norm": norms.rms_norm,
+    "rotary": rotary.rotary,
     "requantize": _rescale,
     "identity": _copy,
     "slice": _copy,

@@ -1,4 +1,4 @@
-"""Boxes of kernels that only move data: the further inputs of a concat.
+"""Boxes of side inputs that have another shape than the tile: parts of a concat, angles of a rotary embedding.
 
 In: the loops of the kernel. Out: loads.
 """
@@ -28,4 +28,17 @@ def load_part(grid: Grid, number: int, tensor: str) -> Op:
         near0=m.tp * m.tq * m.tn * size, near1=m.tq * m.tn * size, near2=m.tn * size,
         c0=grid.first("b"), c1=grid.first("p") + -before * (along == 1), c2=grid.first("q"),
         c3=grid.first("n", size) + -before * size * (along == 3), level=grid.context.level(tensor),
+    )  # fmt: skip
+
+
+def load_angles(grid: Grid, number: int, tensor: str) -> Op:
+    """Load the angles of the tile's rows, [L, R/2] or [B or 1, L, R/2]."""
+    found = grid.context.graph.tensor(tensor)
+    shape, m = [int(d) for d in found.shape], grid.mapping
+    line = shape[-1] * (2 if found.dtype == "i16" else grid.size)
+    per_image = shape[-2] * line if len(shape) == 3 and shape[0] > 1 else 0
+    return op(
+        LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot(f"side{number}", grid.level(TILE_AXES)),
+        box1=m.tp, box3=line, limit0=grid.extents["b"], limit1=shape[-2], limit3=line, far0=per_image, far1=line,
+        near1=line, c0=grid.first("b"), c1=grid.first("p"), level=grid.context.level(tensor),
     )  # fmt: skip

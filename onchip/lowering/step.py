@@ -84,13 +84,15 @@ class Step:
     def scratch(self, number: int) -> View:
         return self.tile.scratch_tile(self.free + number)
 
-    def scale_to(self, d: View, a: View, *scales: float, zero_in: int = 0, bias: int = 0) -> None:
+    def scale_to(
+        self, d: View, a: View, *scales: float, zero_in: int = 0, bias: int = 0, rows: Rows | None = None
+    ) -> None:
         """d = clamp((a - zero_in + bias) * product of the scales / output scale + zero point)."""
         multiplier, shift = self._multiplier(scales)
         low, high = self.limits()
         self.code.requantize(
             d, a, multiplier=multiplier, shift=shift, rounding=self.rounding, zero_out=self.made.zero_point[0],
-            low=low, high=high, zero_in=zero_in, bias=bias,
+            low=low, high=high, zero_in=zero_in, bias=bias, rows=rows,
         )  # fmt: skip
 
     def _multiplier(self, scales: tuple[float, ...]) -> tuple[int, int]:

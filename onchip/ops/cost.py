@@ -47,6 +47,7 @@ INTEGER: dict[str, VectorCost] = {
     "softmax": VectorCost(12, 2, TABLE, row_wise=True),
     "layer_norm": VectorCost(12, 3, 0, row_wise=True),
     "rms_norm": VectorCost(9, 2, 0, row_wise=True),
+    "rotary": VectorCost(6, 2, row_wise=True),
     "requantize": VectorCost(1),
     "identity": VectorCost(1),
     "concat": VectorCost(1, 1),
@@ -78,6 +79,7 @@ FLOAT: dict[str, VectorCost] = {
     "softmax": VectorCost(6, 1, row_wise=True),
     "layer_norm": VectorCost(6, 1, row_wise=True),
     "rms_norm": VectorCost(3, 1, row_wise=True),
+    "rotary": VectorCost(6, 1, row_wise=True),
     "batch_norm": VectorCost(2, 1),
 }
 

@@ -383,6 +383,35 @@ def _copied(rewrite: Rewrite, node: Node) -> None:
     rewrite.append(Node(node.name, node.op, inputs, (result.name,), node.attributes), result)
 
 
+ANGLES = Quantization((2.0**-15,), (0,))  # int16 cosines and sines; 1.0 becomes 32767
+COARSE_ANGLES = Quantization((2.0**-7,), (0,))  # those that the chip itself computes are int8
+
+
+def _rotary(rewrite: Rewrite, node: Node) -> None:
+    angles = [_angle(rewrite, name, node) for name in node.inputs[1:]]
+    if len({rewrite.tensors[name].dtype for name in angles}) > 1:
+        raise NotSupported("OC1381", node.name, "cos and sin come to an int8 rotary in two dtypes")
+    attributes = _with(node, rounding=rewrite.rounding)
+    rewrite.append(Node(node.name, node.op, (rewrite.int8(node.inputs[0]), *angles), _made(rewrite, node), attributes))
+
+
+def _angle(rewrite: Rewrite, name: str, node: Node) -> str:
+    """Name the int16 tensor of a cosine or sine that is constant or comes from the host, else the int8 one."""
+    new, source = f"{name}.int16", rewrite.graph.tensor(name)
+    if source.constant is None and name not in rewrite.outside:
+        like = Tensor(name, source.shape, "i8", COARSE_ANGLES)
+        return _matched(rewrite, name, like, node)
+    if new in rewrite.tensors:
+        return new
+    if source.constant is None:
+        made = Tensor(new, source.shape, "i16", ANGLES)
+        rewrite.append(Node(f"{new}.quantize", "quantize", (name,), (new,), (("dtype", "i16"),)), made)
+        return new
+    data = _data(rewrite, name)
+    values = None if data is None else np.clip(np.rint(data / ANGLES.scale[0]), -32767, 32767).astype(np.int16)
+    return rewrite.constant(new, values, like=name, dtype="i16", quantization=ANGLES)
+
+
 RULES: dict[str, Rule] = {
     "conv2d": _weighted,
     "linear": _weighted,
@@ -390,6 +419,7 @@ RULES: dict[str, Rule] = {
     "attention": _attention,
     "lstm": _lstm,
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
+    "rotary": _rotary,
     "concat": _joined,
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),

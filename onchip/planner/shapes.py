@@ -46,6 +46,8 @@ def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str
         rows, n = _rows(dims(graph, anchor.outputs[0]), flat)
         source = (*rows, dims(graph, anchor.inputs[0])[-1])
         return replace(plain, kind="matmul", grid=(*rows, n), source=source, parameters_per_lane=True)
+    if anchor.op == "rotary":
+        return _rotary(anchor, graph, plain)
     if anchor.op == "matmul":
         return product_shape(anchor, graph, plain, flat=flat)
     if anchor.op in ("global_avg_pool", "mean"):
@@ -65,6 +67,13 @@ def _gather(node: Node, graph: Graph, plain: Shape) -> Shape:
     table, ids = (dims(graph, name) for name in node.inputs[:2])
     grid = (1, 1, prod(ids), prod(table[1:]))
     return replace(plain, grid=grid, source=grid, parameters_per_lane=False)
+
+
+def _rotary(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Heads as columns, whole heads as lanes; the angles of a row serve all its heads."""
+    (b, length, width), heads = dims(graph, node.inputs[0]), attributes(node).integer("heads")
+    grid, wide = (b, length, heads, width // heads), graph.tensor(node.inputs[1]).dtype == "i16"
+    return replace(plain, grid=grid, source=grid, side_bytes=2 if wide else plain.side_bytes, one_image=True)
 
 
 def _cost(node: Node, graph: Graph, *, integer: bool) -> VectorCost:

@@ -617,6 +617,21 @@ def test_rms_norm(n: int, eps: float) -> None:
         assert layer_norm(row, gamma.tolist(), [0.0] * n, eps, qx.scale, qy, about=qx.zero) == got
 
 
+def test_rotary() -> None:
+    random = np.random.default_rng(3)
+    x, angles = random.integers(-128, 128, (1, 4, 5)).astype(np.int8), random.integers(-32767, 32768, (2, 4, 2))
+    qx, qy, qa = Q(0.05, 9), Q(0.06, -11), Q(2**-15, 0)
+    cos, sin = angles.astype(np.int16)
+    given = (Given("x", x, per_tensor(qx)), Given("cos", cos, per_tensor(qa)), Given("sin", sin, per_tensor(qa)))
+    (found,) = evaluated("rotary", given, [(x.shape, "i8", per_tensor(qy))], heads=1)
+    turn, keep = multiplier(qx.scale * qa.scale / qy.scale), multiplier(qx.scale / qy.scale)
+    for row, cs, sn, got in zip(x[0].tolist(), cos.tolist(), sin.tolist(), found[0].tolist(), strict=True):
+        a, b, rest = [v - qx.zero for v in row[:2]], [v - qx.zero for v in row[2:4]], row[4] - qx.zero
+        sums = [(a[i] * cs[i] - b[i] * sn[i], turn) for i in (0, 1)]
+        sums += [(b[i] * cs[i] + a[i] * sn[i], turn) for i in (0, 1)]
+        assert got == [clamp(requantize(v, *m, "single") + qy.zero, -128, 127) for v, m in [*sums, (rest, keep)]]
+
+
 @pytest.mark.parametrize("n", [9, 12, 15])
 def test_lstm(n: int) -> None:
     random = np.random.default_rng(n)
