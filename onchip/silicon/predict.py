@@ -1,0 +1,188 @@
+"""Predictions: what the machine with a chip's numbers does for a row, in the row's own metric.
+
+In:       measurements, in any order.
+Out:      for each a `Prediction`, or the reason why there is none.
+Promises: rows of the same chip, work and dtype are priced once; the result of a row does not depend on other rows.
+          device = our program, launches in the graph included; host = device + a host launch for each kernel, or the
+          `empty_kernel_us` of the row in the place of all launches; end_to_end = device + inputs and outputs over the
+          host link, where the chip file has one.
+          Energy and power are per inference and over the whole time; a chip without an energy table is refused.
+Does not: fit anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from onchip import pipeline
+from onchip.chip import Chip, chip_dtype
+from onchip.errors import NotSupported, OnchipError, UnknownName, did_you_mean
+from onchip.ir.report import Report
+from onchip.silicon.bounds import Work, tensor_bytes, work_of
+from onchip.silicon.measurements import Measurement
+from onchip.silicon.workloads import draw, work_key
+
+TIMINGS = ("device", "host", "end_to_end")
+TIME_METRICS = ("latency_ms", "throughput_per_s", "tops")
+METRICS = (*TIME_METRICS, "energy_mj", "power_w", "dram_mb", "glb_mb")
+Key = tuple[str, str, tuple[tuple[str, str], ...], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One program on one chip: its report, what it moves in the memory that cores share, its kernels, its work."""
+
+    chip: Chip
+    report: Report
+    work: Work
+    on_chip_bytes: int
+    edge_bytes: int
+
+    @property
+    def launch_s(self) -> Fraction:
+        """The launches that are inside of the device time."""
+        return len(self.report.layers) * self.chip.launch.in_graph_s
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A row's prediction and baselines, in its metric; `bound` is what most of the predicted time goes to."""
+
+    measurement: Measurement
+    value: float
+    roofline: float | None
+    simple: float | None
+    bound: str
+
+    @property
+    def error(self) -> float:
+        """The signed relative error."""
+        return self.value / self.measurement.value - 1
+
+    @property
+    def beats_bound(self) -> bool:
+        """Whether the measured number is better than the roofline with everything in far memory."""
+        if self.roofline is None or self.measurement.metric not in TIME_METRICS:
+            return False
+        is_time = self.measurement.metric == "latency_ms"
+        return self.measurement.value < self.roofline if is_time else self.measurement.value > self.roofline
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that cannot be predicted, and why."""
+
+    measurement: Measurement
+    reason: str
+
+
+def predict(measurements: Iterable[Measurement], folder: str = "") -> tuple[Prediction | Refusal, ...]:
+    """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well."""
+    memo: dict[Key, Run | str] = {}
+    return tuple(_predicted(row, memo, folder) for row in measurements)
+
+
+def _predicted(row: Measurement, memo: dict[Key, Run | str], folder: str) -> Prediction | Refusal:
+    key = (row.chip, row.workload, work_key(row.params), row.dtype)
+    if key not in memo:
+        try:
+            _check_words(row)
+            memo[key] = _run(row, folder)
+        except OnchipError as error:
+            memo[key] = str(error)
+        except Exception as error:  # a bug of ours in one row costs that row, and is told as what it is
+            memo[key] = f"{row.workload}: OC9090 internal error: {type(error).__name__}: {error}"[:400]
+    found = memo[key]
+    if isinstance(found, str):
+        return Refusal(row, found)
+    try:
+        _check_words(row)
+        return _as_metric(row, found)
+    except OnchipError as error:
+        return Refusal(row, str(error))
+
+
+def _check_words(row: Measurement) -> None:
+    """Refuse metrics and timings that we do not know. Raises NotSupported."""
+    for word, known, what in ((row.metric, METRICS, "metric"), (row.timing, TIMINGS, "timing")):
+        if word not in known:
+            hint = did_you_mean(word, known) or f"There are {', '.join(known)}"
+            raise NotSupported("OC1505", what, f"'{word}' is no {what} that is predicted", next=hint)
+
+
+def _run(row: Measurement, folder: str) -> Run:
+    if row.chip.partition("?")[0] not in Chip.names() and not row.chip.endswith(".toml"):
+        hint = did_you_mean(row.chip[:80], Chip.names()) or "List them with onchip chips"
+        raise UnknownName("OC1001", "chip", f"no chip is named '{row.chip[:80]}'", next=hint)
+    chip = Chip.load(row.chip)
+    chip.matrix.array(row.dtype, chip.name)
+    graph = draw(row.workload, row.params, folder)
+    trace = pipeline.estimate_trace(graph, chip, dtype=row.dtype)
+    shared = sum(kernel.shared_bytes * kernel.cores for kernel in trace.kernels)
+    local = sum((kernel.local_read_bytes + kernel.local_write_bytes) * kernel.cores for kernel in trace.kernels)
+    edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
+    work = work_of(graph, chip_dtype(row.dtype))
+    edge_bytes = sum(tensor_bytes(tensor, chip_dtype(row.dtype)) for tensor in edges)
+    return Run(chip, pipeline.report(trace), work, shared if chip.shared else local, edge_bytes)
+
+
+def _as_metric(row: Measurement, run: Run) -> Prediction:
+    roofline_s, simple_s = run.work.roofline_s(run.chip, row.dtype), _simple_s(row, run)
+    value, roofline, simple = 0.0, None, None
+    if row.metric in TIME_METRICS:
+        value, roofline, simple = (_timed(row, run, s) for s in (_seconds(row, run), roofline_s, simple_s))
+    elif row.metric in ("energy_mj", "power_w"):
+        value = _energetic(row, run)
+    elif row.metric == "dram_mb":
+        value, roofline = run.report.memory.dram_traffic_bytes / 1e6, run.work.bytes / 1e6
+    else:
+        value = run.on_chip_bytes / 1e6
+    if value <= 0:
+        raise NotSupported("OC1505", row.workload, f"the {row.metric} of this program is 0")
+    return Prediction(row, value, roofline, simple, run.report.bound)
+
+
+def _timed(row: Measurement, run: Run, seconds: float) -> float:
+    """Return seconds as a metric of time. Raises NotSupported."""
+    if row.metric == "latency_ms":
+        return seconds * 1e3
+    if not seconds or (row.metric == "tops" and not run.work.macs):
+        raise NotSupported("OC1505", row.workload, f"no {row.metric}: there are no products, or they take no time")
+    return run.work.batch / seconds if row.metric == "throughput_per_s" else 2 * run.work.macs / seconds / 1e12
+
+
+def _seconds(row: Measurement, run: Run) -> float:
+    device = run.report.latency_s.value
+    if row.timing == "end_to_end":
+        link = run.chip.host
+        return device + (run.edge_bytes / link.bandwidth_bytes_per_s if link is not None else 0.0)
+    if row.timing == "host":
+        empty = _empty_kernel_s(row)
+        if empty is not None:
+            return device - float(run.launch_s) + empty
+        return device + len(run.report.layers) * float(run.chip.launch.host_s)
+    return device
+
+
+def _simple_s(row: Measurement, run: Run) -> float:
+    launch = run.chip.launch
+    in_graph, host = float(launch.in_graph_s), float(launch.host_s)
+    empty = _empty_kernel_s(row)
+    floor = in_graph if row.timing != "host" else empty if empty is not None else in_graph + host
+    return run.work.simple_s(run.chip, row.dtype, floor)
+
+
+def _empty_kernel_s(row: Measurement) -> float | None:
+    text = dict(row.params).get("empty_kernel_us")
+    return None if text is None else float(text) * 1e-6
+
+
+def _energetic(row: Measurement, run: Run) -> float:
+    """Return millijoules per inference, or watts. Raises NotSupported."""
+    energy, power = run.report.energy_j, run.report.power_w
+    if energy is None or power is None:
+        fact = f"has no energy table for {row.dtype}"
+        raise NotSupported("OC1505", run.chip.name, fact, next="Add [energy] to the chip file")
+    return power.value if row.metric == "power_w" else energy.value * 1e3 / run.work.batch
