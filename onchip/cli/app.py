@@ -267,6 +267,29 @@ def run_command(
 
 
 @app.command()
+def validate(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.csv", help="measurements; @public: the published ones in the package")
+    ],
+    as_json: AsJson = False,
+    output: Output = None,
+    rows: Annotated[
+        Path | None, typer.Option("--rows", metavar="FILE.csv", help="write every row with its prediction")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say how far the numbers are from measurements of real chips.
+
+    Predicts every row of a measurements file, refuses the rest with a reason, and puts the errors per group beside two
+    baselines. Exit code 0 whatever the errors.
+    """
+    from onchip.cli.validate import validate as work
+
+    work(file, as_json=as_json, output=output, rows=rows, quiet=quiet, verbose=verbose)
+
+
+@app.command()
 def inspect(
     model: ModelName, batch: Batch = None, seq: Seq = None, shape: Shapes = None, as_json: AsJson = False
 ) -> None:

@@ -44,6 +44,7 @@ def verb_schemas() -> dict[str, Schema]:
         "chips": ("The catalog of chips, one chip as TOML, two compared, or a new file.", _chips()),
         "models": ("The networks of the zoo, at batch 1.", _models()),
         "train": ("A trained network.", _train()),
+        "validate": ("Errors of predictions against measurements, per group of rows; percentages.", _validate()),
         "explain": ("Error codes.", _explain()),
     }
     return {f"{verb}-1.json": published(verb, about, schema) for verb, (about, schema) in made.items()}
@@ -187,6 +188,33 @@ def _models() -> Schema:
 
 def _train() -> Schema:
     return object_of({**TOOL, "name": TEXT, "float_accuracy": SHARE, "test_images": POSITIVE, "seed": COUNT})
+
+
+def _validate() -> Schema:
+    number: Schema = {"type": "number"}
+    above: Schema = {"type": "number", "minimum": 0}
+    rank: Schema = {"type": "number", "minimum": -1, "maximum": 1}
+    group: Schema = {
+        **dict.fromkeys(("chip", "workload", "metric", "dtype", "timing"), TEXT),
+        "n": POSITIVE,
+        "median_abs_pct_error": above,
+        "p90_abs_pct_error": above,
+        "bias_pct": number,
+        "rank_correlation": or_null(rank),
+        "baseline_roofline_median": or_null(above),
+        "baseline_simple_median": or_null(above),
+    }
+    refused = object_of({"row": POSITIVE, "reason": TEXT})
+    beaten = object_of({"row": POSITIVE, "metric": TEXT, "measured": above, "bound": above})
+    return object_of(
+        {
+            **TOOL,
+            "groups": list_of(object_of(group)),
+            "refused": list_of(refused),
+            "beats_bound": list_of(beaten),
+            "seconds": above,
+        }
+    )
 
 
 def _explain() -> Schema:

@@ -25,8 +25,11 @@ MAX_BYTES, MAX_ROWS, MAX_FIELD, MAX_PARAMETERS = 64 << 20, 200_000, 2000, 32
 LARGEST_SIZE = 1 << 31
 # parameters that are whole numbers from 1 up, and those that may be 0
 SIZES = frozenset(
-    "B C H K M N R S batch groups head_dim heads hidden input_size kv_heads kv_len n q_len seq stride_h stride_w "
-    "timesteps dilation_h dilation_w".split()
+    {
+        *("B", "C", "H", "K", "M", "N", "R", "S", "n", "batch", "seq", "groups"),
+        *("heads", "kv_heads", "head_dim", "q_len", "kv_len", "hidden", "input_size", "timesteps"),
+        *("stride_h", "stride_w", "dilation_h", "dilation_w"),
+    }
 )
 COUNTS = frozenset({"pad_h", "pad_w", "causal"})
 CONDITIONS = frozenset({"empty_kernel_us", "input_zeros_pct"})  # numbers that say how it was measured, not what

@@ -14,6 +14,7 @@ import functools
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from onchip import pipeline
 from onchip.errors import NotSupported, OnchipError
@@ -46,7 +47,7 @@ def draw_network(params: Mapping[str, str], folder: str = "") -> Graph:
 
 @functools.lru_cache(maxsize=64)
 def _from_zoo(name: str, batch: int, size: str, seq: int | None) -> Graph:
-    options = {} if seq is None else {"seq": seq}
+    options: dict[str, Any] = {} if seq is None else {"seq": seq}
     graph = build(name, batch=batch, **options)
     if _has_size(graph, size):
         return graph

@@ -18,7 +18,7 @@ from fractions import Fraction
 
 from onchip import pipeline
 from onchip.chip import Chip, chip_dtype
-from onchip.errors import NotSupported, OnchipError, UnknownName, did_you_mean
+from onchip.errors import InternalError, NotSupported, OnchipError, UnknownName, did_you_mean
 from onchip.ir.report import Report
 from onchip.silicon.bounds import Work, tensor_bytes, work_of
 from onchip.silicon.measurements import Measurement
@@ -80,28 +80,33 @@ class Refusal:
 
 def predict(measurements: Iterable[Measurement], folder: str = "") -> tuple[Prediction | Refusal, ...]:
     """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well."""
-    memo: dict[Key, Run | str] = {}
+    memo: dict[Key, Run | OnchipError] = {}
     return tuple(_predicted(row, memo, folder) for row in measurements)
 
 
-def _predicted(row: Measurement, memo: dict[Key, Run | str], folder: str) -> Prediction | Refusal:
+def _predicted(row: Measurement, memo: dict[Key, Run | OnchipError], folder: str) -> Prediction | Refusal:
+    try:
+        _check_words(row)
+        return _as_metric(row, _priced(row, memo, folder))
+    except OnchipError as error:
+        return Refusal(row, str(error))
+    except Exception as error:  # a bug of ours in one row costs that row, and is told as what it is
+        fact = f"internal error: {type(error).__name__}: {error}"[:400]
+        return Refusal(row, str(InternalError("OC9099", row.workload, fact)))
+
+
+def _priced(row: Measurement, memo: dict[Key, Run | OnchipError], folder: str) -> Run:
+    """Return the run of a row, priced once for all rows of the same work. Raises OnchipError."""
     key = (row.chip, row.workload, work_key(row.params), row.dtype)
     if key not in memo:
         try:
-            _check_words(row)
             memo[key] = _run(row, folder)
         except OnchipError as error:
-            memo[key] = str(error)
-        except Exception as error:  # a bug of ours in one row costs that row, and is told as what it is
-            memo[key] = f"{row.workload}: OC9090 internal error: {type(error).__name__}: {error}"[:400]
+            memo[key] = error
     found = memo[key]
-    if isinstance(found, str):
-        return Refusal(row, found)
-    try:
-        _check_words(row)
-        return _as_metric(row, found)
-    except OnchipError as error:
-        return Refusal(row, str(error))
+    if isinstance(found, OnchipError):
+        raise found
+    return found
 
 
 def _check_words(row: Measurement) -> None:

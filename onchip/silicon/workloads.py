@@ -99,9 +99,7 @@ def _gemm(builder: GraphBuilder, sizes: Sizes, words: Words) -> str:
     if layout[1] == "T":
         return _node(builder, "linear", (x, builder.constant("b", (n, k), "f32")), "gemm")
     weight = builder.constant("b", (k, n), "f32")
-    return _node(
-        builder, "linear", (x, _node(builder, "transpose", (weight,), "b.transposed", perm=(1, 0))), "gemm"
-    )
+    return _node(builder, "linear", (x, _node(builder, "transpose", (weight,), "b.transposed", perm=(1, 0))), "gemm")
 
 
 def _bmm(builder: GraphBuilder, sizes: Sizes, words: Words) -> str:
