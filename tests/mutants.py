@@ -25,6 +25,7 @@ MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
 ROTARY = "tests/lowering/test_rotary.py"
 CUTS = "tests/lowering/test_attention_tiles.py::test_any_cut_of"
+RECURRENT = "tests/lowering/test_recurrent.py"
 STEPPED = f"{ENGINE}::test_the_engine_is_the_stepped_machine"
 
 
@@ -151,7 +152,14 @@ MUTANTS = (
         f"{CUTS}_float_attention_computes_the_same",
     ),
     Mutant("onchip/lowering/average.py", "(0, w * line, line)", "(0, line, line)", "tests/lowering/test_average.py"),
-    Mutant("onchip/lowering/lstm.py", "30 - k.cell_bits", "29 - k.cell_bits", VALUES),
+    Mutant("onchip/lowering/cells.py", "30 - k.cell_bits", "29 - k.cell_bits", VALUES),
+    Mutant(
+        "onchip/lowering/cells.py",
+        'code.lanes("mul", r, z, state)\n        code.lanes("mul", z, z, -1)',
+        'code.lanes("mul", r, r, state)\n        code.lanes("mul", z, z, -1)',
+        RECURRENT,
+    ),
+    Mutant("onchip/lowering/recurrent.py", '("nf", -wide), ("w", -n)', '("nf", -wide)', RECURRENT),
     Mutant("onchip/lowering/rowwise.py", 'code.lanes("rshr", t, e, 12)', 'code.lanes("rshr", t, e, 11)', VALUES),
     # --- instructions and simulator
     Mutant(

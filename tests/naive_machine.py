@@ -89,7 +89,10 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
     """Return the outputs of a program."""
     far = np.zeros(program.far_bytes + 64, np.uint8)
     far[:] = rng.randrange(256)  # nothing may depend on what memory held before
-    given = dict(inputs) if program.host_before is None else {**inputs, **evaluate(program.host_before, inputs)}
+    before = program.host_before
+    given = dict(inputs)
+    if before is not None:
+        given |= evaluate(before, {name: inputs[name] for name in before.inputs})
     for region in program.regions:
         data = region.data
         if region.kind == "input":

@@ -39,9 +39,6 @@ def _check(node: Node, plan: Plan) -> None:
     if node.op in NO_FP32 and node.attribute("rounding", "single") == "fp32":
         limit = "Its sums run in integers: single or double"
         raise NotSupported("OC1363", node.name, f"{node.op} with rounding fp32", limit=limit, next="Quantize it here")
-    if node.op == "lstm" and len(node.inputs) > 7 and node.inputs[7]:
-        hint = "Run sequences of equal length together"
-        raise NotSupported("OC1363", node.name, "lstm with lengths", limit="It runs whole sequences", next=hint)
     if node.op not in ("conv2d", "linear", "conv_transpose2d") or len(node.inputs) < 2:
         return
     q = plan.graph.tensor(node.inputs[1]).quantization

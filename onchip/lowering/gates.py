@@ -1,4 +1,4 @@
-"""Sigmoid and tanh of 16-bit lanes by polynomial, for the gates of an LSTM: logistic16 and tanh16 as instructions.
+"""Sigmoid and tanh of 16-bit lanes by polynomial, for recurrent gates: logistic16 and tanh16 as instructions.
 
 In: views of a tile whose lanes hold int16 values in 32-bit words. Out: Q0.15 in place. Source: gemmlowp fixedpoint.h
 (exp_on_negative_values, one_over_one_plus_x_for_x_in_0_1), in the 16-bit form; docs/arithmetic.md has the tables.
@@ -21,6 +21,12 @@ def limit(code: VectorCode, d: View) -> None:
     """Saturate to 16 bits in place."""
     code.lanes("max", d, d, MINIMUM)
     code.lanes("min", d, d, MAXIMUM)
+
+
+def limit8(code: VectorCode, d: View) -> None:
+    """Saturate to 8 bits in place."""
+    code.lanes("max", d, d, -128)
+    code.lanes("min", d, d, 127)
 
 
 def _exp(code: VectorCode, tile: Tiles, integer_bits: int) -> None:

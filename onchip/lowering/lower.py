@@ -25,11 +25,12 @@ from onchip.lowering.average import lower_average
 from onchip.lowering.context import TYPES, Context, Lowered, as_bytes, floats_as
 from onchip.lowering.exact import refuse_other_integers
 from onchip.lowering.grid import lower_grid
-from onchip.lowering.lstm import lower_lstm
+from onchip.lowering.recurrent import lower_recurrent
 from onchip.lowering.tree import flatten, initial_counts
 
 KINDS = {
-    "matmul": lower_grid, "vector": lower_grid, "attention": lower_attention, "lstm": lower_lstm, "mean": lower_average,
+    "matmul": lower_grid, "vector": lower_grid, "attention": lower_attention, "recurrent": lower_recurrent,
+    "mean": lower_average,
 }  # fmt: skip
 
 

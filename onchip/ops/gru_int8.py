@@ -30,6 +30,7 @@ from onchip.numerics import (
 from onchip.ops.types import Array, Params, Refusal
 
 GATE_BITS, STATE_BITS, RELU_BITS = 12, 15, 8
+RELU_MAX = (1 << 30) - 1  # each of the two terms of relu saturates, so that their sum has 32 bits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +111,8 @@ def rnn_cell(inputs: Array, hidden: Array, constants: RecurrentConstants, *, is_
     """Do one step: accumulators [B, H], biases inside -> int8 state."""
     k = constants
     if is_relu:
-        total = requantize(inputs, k.input_q, k.input_e) + requantize(hidden, k.hidden_q, k.hidden_e)  # rq, rq, add
+        terms = requantize(inputs, k.input_q, k.input_e), requantize(hidden, k.hidden_q, k.hidden_e)  # rq, rq
+        total = sum(clamp(term, -RELU_MAX - 1, RELU_MAX) for term in terms)  # add
         y = rounding_divide_by_pot(np.maximum(total, 0), RELU_BITS) + k.zero_point  # max, rshr, add
         return clamp(y, -128, 127).astype(np.int8)
     total = _sum(_gate(inputs, k.input_q, k.input_e), _gate(hidden, k.hidden_q, k.hidden_e))

@@ -174,14 +174,19 @@ def _scores(node: Node, inputs: Sequence[Array | None]) -> Range:
 def _cell(node: Node, inputs: Sequence[Array | None]) -> Range:
     """Give the range of the cell over all steps: the op's own reference, one step at a time."""
     attributes, op = _attributes(node), OPS["lstm"]
-    x, rest = inputs[0], [*inputs[1:], *(None,) * (7 - len(inputs))]
+    x, *rest = (*inputs, *(None,) * (8 - len(inputs)))
     assert x is not None
-    low = high = 0.0
-    for t in range(x.shape[1]):
-        _, h, c = op.reference(attributes, x[:, t : t + 1], *rest)
-        rest[4:6] = h, c
-        low, high = min(low, float(c.min())), max(high, float(c.max()))
-    return low, high
+    lengths = rest.pop()
+    cells = [np.zeros(1) if rest[5] is None else rest[5]]
+    steps = range(x.shape[1])
+    for t in reversed(steps) if attributes.flag("reverse") else steps:
+        made = op.reference(attributes, x[:, t : t + 1], *rest)[1:]
+        if lengths is not None:
+            is_inside = (t < lengths)[:, None]
+            made = [np.where(is_inside, m, 0 if r is None else r) for m, r in zip(made, rest[4:6], strict=True)]
+        rest[4:6] = made
+        cells.append(made[1])
+    return min(float(c.min()) for c in cells), max(float(c.max()) for c in cells)
 
 
 _INNER = {"attention": _scores, "lstm": _cell}

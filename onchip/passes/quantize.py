@@ -21,6 +21,7 @@ from onchip.errors import NotSupported, UsageError
 from onchip.ir.graph import Graph, Node
 from onchip.ops.types import FLOAT_DTYPES, Quantization
 from onchip.passes.calibrate import Calibration, Range, Sample, calibrate
+from onchip.passes.quantize_recurrent import RECURRENT
 from onchip.passes.quantize_rules import (
     RULES,
     SAME_SCALE,
@@ -90,7 +91,7 @@ def rewritten(
             rewrite.copy(node)
         else:
             rewrite.is_wide = is_wide(rewrite, node, int16)
-            RULES.get(node.op, _refuse)(rewrite, node)
+            (RULES | RECURRENT).get(node.op, _refuse)(rewrite, node)
             mark_width(rewrite)
     return rewrite.finish()
 
@@ -139,6 +140,7 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
     is made at once in the parameters of that node's output: the producer requantizes anyway, and values outside of the
     clip saturate as they should. Nor is a range wider than what the only reader tells apart (TOLD_APART).
     """
+    states = {n.outputs[0]: _given_state(graph, n) for n in graph.nodes}
     later = _handed_back(graph)
     balanced = _balanced(graph)
     chosen: dict[str, Quantization] = {}
@@ -148,7 +150,8 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
             name = later[name]
         if name in balanced:
             return symmetric_parameters(*calibration.of(name, is_symmetric=True))
-        return activation_parameters(*calibration.of(name, limits=_told_apart(graph, name)))
+        ranges = [calibration.of(n, limits=_told_apart(graph, n)) for n in (name, *states.get(name, ()))]
+        return activation_parameters(min(low for low, _ in ranges), max(high for _, high in ranges))
 
     for name in graph.inputs:
         if _is_float(graph, name):
@@ -158,7 +161,7 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
             if not _is_float(graph, name):
                 continue
             chosen[name] = FIXED.get(node.op) or of(name)
-        if node.op == "lstm":
+        if node.op in RECURRENT:
             chosen[node.outputs[1]] = chosen[node.outputs[0]]
     return chosen
 
@@ -196,7 +199,17 @@ def _handed_back(graph: Graph) -> dict[str, str]:
             continue
         for name in node.inputs:
             maker = makers.get(name)
-            is_free = maker is not None and maker.op not in (*FIXED, *SAME_SCALE, "lstm")
+            is_free = maker is not None and maker.op not in (*FIXED, *SAME_SCALE, *RECURRENT)
             if is_free and len(graph.consumers(name)) == 1 and name not in graph.outputs:
                 later[name] = node.outputs[0]
+    for node in graph.nodes:  # a given state has what the new one has
+        for name in _given_state(graph, node):
+            if name in graph.inputs and len(graph.consumers(name)) == 1:
+                later[name] = node.outputs[0]
     return later
+
+
+def _given_state(graph: Graph, node: Node) -> tuple[str, ...]:
+    """Give the hidden state that a recurrent node starts from, where it is an activation."""
+    given = node.inputs[5:6] if node.op in RECURRENT else ()
+    return tuple(name for name in given if name and graph.tensor(name).constant is None)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from math import floor, log2
 from typing import Any
 
 import numpy as np
@@ -326,30 +325,6 @@ def _keep_mask(rewrite: Rewrite, node: Node, name: str) -> str:
     return new
 
 
-def _lstm(rewrite: Rewrite, node: Node) -> None:
-    names = [*node.inputs, *("",) * (7 - len(node.inputs))]
-    if names[5] or names[6]:
-        raise NotSupported("OC1384", node.name, "an int8 lstm starts from zeros, this one is given a state")
-    if len(names) > 7 and names[7]:
-        hint = "Run sequences of equal length together"
-        raise NotSupported("OC1384", node.name, "an int8 lstm runs whole sequences, this one has lengths", next=hint)
-    x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
-    y, h, c = (rewrite.result(name) for name in node.outputs)
-    qy = y.quantization
-    assert qy is not None
-    c = replace(c, dtype="i16", quantization=_cell_parameters(max(map(abs, rewrite.calibration.inside(node.name)))))
-    w_ih = weights(rewrite, names[1], names[3], qx)
-    w_hh = weights(rewrite, names[2], names[4], qy)
-    inputs = (x, w_ih, w_hh, biases(rewrite, names[3], qx, w_ih), biases(rewrite, names[4], qy, w_hh))
-    rewrite.append(Node(node.name, node.op, inputs, (y.name, h.name, c.name), node.attributes), y, h, c)
-
-
-def _cell_parameters(bound: float) -> Quantization:
-    """Give the cell's power of two: the finest of 2^-15 to 2^-9 that holds |c| <= bound (LiteRT's int8 LSTM)."""
-    bits = 15 if bound == 0.0 else 14 - floor(log2(bound))
-    return Quantization((2.0 ** -min(15, max(9, bits)),), (0,))
-
-
 def _norm(rewrite: Rewrite, node: Node) -> None:
     """Scale and bias stay float: the integer op derives its int32 constants from them."""
     inputs = (rewrite.int8(node.inputs[0]), *(rewrite.keep(name) for name in node.inputs[1:]))
@@ -359,11 +334,12 @@ def _norm(rewrite: Rewrite, node: Node) -> None:
 def _joined(rewrite: Rewrite, node: Node) -> None:
     """concat: inputs with other parameters than the output's are requantized."""
     result = rewrite.result(node.outputs[0])
-    inputs = [_matched(rewrite, name, result, node) for name in node.inputs]
+    inputs = [matched(rewrite, name, result, node) for name in node.inputs]
     rewrite.append(Node(node.name, node.op, tuple(inputs), (result.name,), node.attributes), result)
 
 
-def _matched(rewrite: Rewrite, name: str, like: Tensor, node: Node) -> str:
+def matched(rewrite: Rewrite, name: str, like: Tensor, node: Node) -> str:
+    """Name the int8 tensor of an activation in the quantization of `like`; requantizes at its first use."""
     given = rewrite.int8(name)
     tensor = rewrite.tensors[given]
     if tensor.quantization == like.quantization:
@@ -417,7 +393,6 @@ RULES: dict[str, Rule] = {
     "linear": _weighted,
     "conv_transpose2d": _weighted,
     "attention": _attention,
-    "lstm": _lstm,
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
     "rotary": _rotary,
     "concat": _joined,

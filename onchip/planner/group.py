@@ -14,6 +14,7 @@ from math import prod
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
+from onchip.ops.cells import GATES
 from onchip.ops.cost import TABLES
 from onchip.planner.dimensions import attributes, dims
 
@@ -111,8 +112,10 @@ def _after(graph: Graph, before: set[str]) -> list[str]:
 
 def _far_inputs(graph: Graph, node: Node) -> list[str]:
     """Return the inputs that the kernel loads as tensors: activations, and constants of elementwise ops."""
-    if node.op in ("conv2d", "linear", "layer_norm", "rms_norm", "lstm"):
+    if node.op in ("conv2d", "linear", "layer_norm", "rms_norm"):
         return [node.inputs[0]]
+    if node.op in GATES:
+        return [name for name in (node.inputs[0], *node.inputs[5:]) if name]
     names = [name for name in node.inputs if name]
     if node.op in ("add", "sub", "mul"):  # the source has the output's size, the other one may be broadcast
         full = [name for name in names if prod(dims(graph, name)) == prod(dims(graph, node.outputs[0]))]

@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 import onchip as oc
-from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph_text import read_graph
 
@@ -59,36 +58,6 @@ def test_averages_over_large_windows() -> None:
 
 def test_relu_between_scales() -> None:
     run("relu", EVERY.reshape(1, 256), (0.05, 0), (0.5, -128))
-
-
-def lstm(*, reverse: bool = False, lengths: tuple[int, int] | None = None) -> tuple[NDArray[np.float32], ...]:
-    """Return y of a small LSTM: by its program, and by the int8 reference."""
-    random = np.random.default_rng(0)
-    draft = GraphBuilder("lstm")
-    draft.input("x", (2, 5, 6))
-    for name, width in (("w_ih", 6), ("w_hh", 4)):
-        draft.constant(name, random.normal(0, 0.4, (16, width)).astype(np.float32))
-    inputs = ["x", "w_ih", "w_hh"]
-    if lengths is not None:
-        draft.constant("lengths", np.array(lengths, np.int64))
-        inputs += ["", "", "", "", "lengths"]
-    made = draft.node("lstm", inputs, "lstm", hidden=4, reverse=reverse)
-    draft.output(made[0])
-    graph, sample = draft.finish(), {"x": random.normal(0, 1, (2, 5, 6)).astype(np.float32)}
-    seen: dict[str, oc.Graph] = {}
-    trace = oc.simulate(oc.compile(graph, "edge-npu-16", samples=[sample], watch=seen.__setitem__), sample)
-    found: NDArray[np.float32] = trace.outputs["lstm"]
-    return found, oc.evaluate(seen["graph"], sample)["lstm"]
-
-
-def test_an_lstm_that_runs_backwards() -> None:
-    found, exact = lstm(reverse=True)
-    np.testing.assert_array_equal(found, exact)
-
-
-def test_an_lstm_over_sequences_of_several_lengths_is_refused() -> None:
-    with pytest.raises(NotSupported, match="OC1384"):
-        lstm(lengths=(3, 5))
 
 
 def test_an_embedding() -> None:

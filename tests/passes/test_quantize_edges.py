@@ -116,11 +116,34 @@ def test_cell_gets_the_finest_power_of_two_that_holds_it(gain: float, bits: int)
     np.testing.assert_allclose(ours, real, rtol=0.02, atol=0.001)
 
 
-def test_lstm_with_a_state_is_refused() -> None:
+def test_cells_that_are_handed_on_share_a_scale() -> None:
+    """The first LSTM's cell stays below 0.8, the second one's grows to 5: both take the scale that holds 5."""
+    b, hidden = GraphBuilder("g"), 2
+    x, h, c = b.input("x", (1, 5, 1)), b.input("h", (1, hidden)), b.input("c", (1, hidden))
+    made: tuple[str, ...] = ("", h, c)
+    for name, forget in (("first", -8.0), ("second", 8.0)):
+        bias = np.repeat(np.array([8.0, forget, 1.0, 8.0], np.float32), hidden)
+        shapes = {"wi": (4 * hidden, 1), "wh": (4 * hidden, hidden)}
+        weights = [b.constant(f"{name}.{k}", np.zeros(s, np.float32)) for k, s in shapes.items()]
+        given = (x, *weights, b.constant(f"{name}.b", bias), "", *made[1:])
+        found = b.node("lstm", given, name=name, hidden=hidden)
+        assert isinstance(found, tuple)
+        made = found
+    b.output(made[0])
+    graph = b.finish()
+    sample = {"x": np.ones((1, 5, 1), np.float32)} | {n: np.full((1, hidden), 0.25, np.float32) for n in "hc"}
+    q = quantize(graph, [sample])
+    scales = [q.tensor(q.node(n).outputs[2]).quantization for n in ("first", "second")]
+    assert scales[0] == scales[1] and scales[0] is not None and scales[0].scale == (2.0**-12,)
+    assert q.tensor("c.int16").quantization == scales[0]
+    np.testing.assert_allclose(evaluate(q, sample)[made[0]], evaluate(graph, sample)[made[0]], atol=0.01)
+
+
+def test_a_cell_that_starts_from_what_an_int8_op_made_is_refused() -> None:
     b = GraphBuilder("g")
     x, h, c = b.input("x", (1, 3, 2)), b.input("h", (1, 4)), b.input("c", (1, 4))
-    y = b.node("lstm", (x, b.constant("wi", (16, 2)), b.constant("wh", (16, 4)), "", "", h, c), name="lstm", hidden=4)
-    b.output(y[0])
+    given = (x, b.constant("wi", (16, 2)), b.constant("wh", (16, 4)), "", "", h, str(b.node("gelu", (c,), name="y")))
+    b.output(b.node("lstm", given, name="lstm", hidden=4)[0])
     with pytest.raises(NotSupported, match="lstm: OC1384"):
         quantize(b.finish(), None)
 
