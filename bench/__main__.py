@@ -14,6 +14,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from bench import measure
 from onchip.errors import OnchipError
@@ -39,6 +40,10 @@ BUDGETS = (
     Budget("estimate resnet50, warm", measure.estimate, "s", 0.3),
     Budget("estimate resnet50, process", measure.estimate_process, "s", 1.0),
     Budget("estimate --effort full", measure.estimate_full, "s", 2.0),
+    Budget("1,000 convs of ONNX, warm", partial(measure.read_and_estimate, "convolutions"), "s", 1.0),
+    Budget("1,000 convs of ONNX, process", partial(measure.read_and_estimate_process, "convolutions"), "s", 1.0),
+    Budget("1,000 transformer nodes, warm", partial(measure.read_and_estimate, "transformer"), "s", 1.0),
+    Budget("1,000 transformer nodes, process", partial(measure.read_and_estimate_process, "transformer"), "s", 1.0),
     Budget("compare, all chips", measure.compare_catalog, "s", 5.0),
     Budget("mapping search", measure.mappings_per_second, "/s", 5e6, at_least=True),
     Budget("simulate resnet50, cycles", measure.simulate, "s", 2.0),

@@ -26,6 +26,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from bench import thousand
 from bench.qoperator import qoperator_model
 from onchip import pipeline
 from onchip.chip import Chip
@@ -112,6 +113,32 @@ def cold_values(_n: int) -> Samples:
 def estimate(n: int) -> Samples:
     graph = pipeline.read(MODEL)
     return timed(lambda: pipeline.estimate(graph, CHIP), n)
+
+
+@cache
+def thousand_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the files of a thousand nodes are, once written."""
+    folder = tempfile.TemporaryDirectory()
+    thousand.convolutions(Path(folder.name) / "convolutions.onnx")
+    thousand.transformer(Path(folder.name) / "transformer.onnx")
+    return folder
+
+
+def read_and_estimate(name: str, n: int) -> Samples:
+    """Read a file of a thousand nodes and estimate it, in a process that has done so before."""
+    path, sizes = Path(thousand_folder().name) / f"{name}.onnx", {"sequence": 64}
+
+    def work() -> None:
+        graph = pipeline.read(path)
+        pipeline.estimate(graph.bind(**{s: sizes[s] for s in graph.symbols if s in sizes}), CHIP)
+
+    return timed(work, n)
+
+
+def read_and_estimate_process(name: str, n: int) -> Samples:
+    path = str(Path(thousand_folder().name) / f"{name}.onnx")
+    more = ("--seq", "64") if name == "transformer" else ()
+    return processes(n, "-m", "onchip", "estimate", path, "--chip", CHIP, *more)
 
 
 def estimate_full(n: int) -> Samples:

@@ -29,7 +29,7 @@ from onchip.passes import quantize as int8
 from onchip.passes.calibrate import METHODS, calibrate
 from onchip.passes.cast import float_dtype
 from onchip.passes.express import express
-from onchip.passes.fold import fold
+from onchip.passes.fold import fold, forget_weights
 from onchip.passes.rounding import round_as
 from onchip.passes.sensitivity import Measure, layer_sensitivities, layers_of, raise_to_int16
 from onchip.passes.twice import twice
@@ -159,10 +159,14 @@ def _cycles_of_int16(quantized: Graph, chip: Chip | None, names: Sequence[str]) 
 
 def compile_graph(
     graph: Graph, chip: Chip, *, samples: Samples | None = None, dtype: str | None = None, rounding: str | None = None,
-    watch: Watch = _nothing,
+    with_weights: bool = True, watch: Watch = _nothing,
 ) -> Graph:  # fmt: skip
-    """Return the graph that the chip runs: folded, int8 (quantized here unless it comes so) or of the float dtype."""
+    """Return the graph that the chip runs: folded, int8 (quantized here unless it comes so) or of the float dtype.
+
+    Without weights, those of products become unknown behind the folding: layers of one shape then look the same.
+    """
     folded = fold(bind_batch(graph) if samples is None else graph)  # samples may come in any number at once
+    folded = folded if with_weights else forget_weights(folded)
     watch("fold", folded)
     refuse_int16(folded)
     wanted = dtype_of(graph, chip, dtype)
@@ -238,7 +242,9 @@ def _program(
     Watch, *, with_data: bool,
 ) -> Program:  # fmt: skip
     wanted = dtype_of(graph, chip, dtype)
-    made = compile_graph(graph, chip, samples=samples, dtype=dtype, rounding=rounding, watch=watch)
+    made = compile_graph(
+        graph, chip, samples=samples, dtype=dtype, rounding=rounding, with_weights=with_data, watch=watch
+    )
     model = _model(graph, made, samples)
     planned = plan(made, chip, wanted, effort=effort, exact=_exact_cycles(model) if effort > EFFORT else None)
     watch("plan", planned)

@@ -20,9 +20,9 @@ from math import prod
 
 import numpy as np
 
-from onchip.ir.graph import Graph, Node, constant_tensor
+from onchip.ir.graph import Constant, Graph, Node, Tensor, constant_tensor
 from onchip.ops.registry import OPS
-from onchip.ops.types import Array, Attributes, Refusal
+from onchip.ops.types import FLOAT_DTYPES, Array, Attributes, Refusal
 from onchip.passes.draft import Draft, reshape_target, with_attributes
 from onchip.passes.fuse_attention import fuse_attention
 from onchip.passes.transposes import hoist_to_inputs, sink_transposes
@@ -37,6 +37,18 @@ def fold(graph: Graph) -> Graph:
     """Give the simplified graph. Weights that are not finite stay what they are."""
     with np.errstate(all="ignore"):
         return _fold(Draft(graph))
+
+
+def forget_weights(graph: Graph) -> Graph:
+    """Give the graph with the float weights and biases of its products unknown, of which only the shapes stay."""
+    used = {i for node in graph.nodes if node.op in ABSORBS_AFFINE for i in node.inputs[1:]}
+    others = {i for node in graph.nodes for i in (node.inputs if node.op not in ABSORBS_AFFINE else node.inputs[:1])}
+
+    def without(tensor: Tensor) -> Tensor:
+        is_weight = tensor.name in used and tensor.name not in others and tensor.dtype in FLOAT_DTYPES
+        return replace(tensor, constant=Constant("")) if is_weight and tensor.constant is not None else tensor
+
+    return replace(graph, tensors=tuple(without(t) for t in graph.tensors))
 
 
 def _fold(draft: Draft) -> Graph:
