@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onchip.ir.build import GraphBuilder
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
-from onchip.passes.fold import fold
+from onchip.passes.fold import fold, forget_weights
 from onchip.zoo.catalog import build
 
 
@@ -385,3 +385,17 @@ def test_random_graphs_keep_their_meaning(steps: list[tuple[int, int]]) -> None:
         values.append(y)
     graph = sheet.done(*dict.fromkeys(v for v in values[-2:] if v != "x") or [sheet.do("identity", "x")])
     same_meaning(graph, fold(graph), tolerance=1e-4)
+
+
+def test_forgotten_weights_keep_their_shapes() -> None:
+    """What a product alone reads becomes unknown; what another node reads too stays."""
+    b = GraphBuilder("g")
+    x = b.input("x", (2, 4))
+    w, both = b.constant("w", np.ones((4, 4), np.float32)), b.constant("both", np.full((4, 4), 2, np.float32))
+    y = b.node("linear", (x, w), name="first")
+    z = b.node("linear", (str(y), both), name="second")
+    b.output(str(b.node("matmul", (str(z), both), name="third")))
+    made = forget_weights(b.finish())
+    weight, kept = made.tensor("w").constant, made.tensor("both").constant
+    assert weight is not None and weight.data is None and made.tensor("w").shape == (4, 4)
+    assert kept is not None and kept.data is not None
