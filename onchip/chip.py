@@ -104,6 +104,10 @@ class Chip:
     def __post_init__(self) -> None:
         chip_checks.verify(self)
 
+    def __hash__(self) -> int:
+        """Hash a few numbers: the rooms keep what they made for a chip, and all of its fields take long to hash."""
+        return hash((self.name, self.cores.count, self.clock.core_hz, self.local.size_bytes, self.dram.size_bytes))
+
     @staticmethod
     def names() -> tuple[str, ...]:
         """Return the names in the catalog, sorted."""

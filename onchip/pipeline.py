@@ -173,7 +173,7 @@ def compile_graph(
     chip.matrix.array(wanted, chip.name)
     if wanted in INTEGERS_WITHOUT_PROGRAMS:
         hint = "Name another dtype of the chip, or another chip: onchip chips"
-        raise NotSupported("OC1339", chip.name, f"arithmetic in {wanted}", limit="programs have int8 ones", next=hint)
+        raise NotSupported("OC1339", chip.name, f"arithmetic in {wanted}", limit="Programs are in int8", next=hint)
     if wanted == "int8":
         mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
         made = folded if is_quantized(folded) else int8.quantize(folded, samples, rounding=mode)

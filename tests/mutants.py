@@ -49,7 +49,26 @@ class Mutant:
         return f"{self.file.removeprefix('onchip/')}: {self.old.strip().splitlines()[0][:60]}"
 
 
+CATALOG = "tests/test_chip_catalog.py"
 MUTANTS = (
+    # --- chip
+    Mutant(
+        "onchip/chip_checks.py",
+        "abs(derived - figure) > TOLERANCE * figure",
+        "abs(derived - figure) > 10 * figure",
+        CATALOG,
+    ),
+    Mutant("onchip/chip_checks.py", "if dtype not in peaks:", "if dtype in ():", CATALOG),
+    Mutant(
+        "onchip/chip_file.py", 'if f"published.{k}" in changed or not', 'if f"published.{k}" in changed or', CATALOG
+    ),
+    Mutant("onchip/chip_file.py", '"bus": {"dram"},', '"bus": {"host"},', CATALOG),
+    Mutant(
+        "onchip/cli/chips.py",
+        'for key in ("peak", "published", "sources")',
+        'for key in ("published", "sources")',
+        "tests/cli/test_chips.py",
+    ),
     # --- planner
     Mutant(
         "onchip/planner/tile.py",

@@ -181,6 +181,16 @@ def test_the_chip_page_says_which_keys_nothing_reads() -> None:
         assert not used, f"docs/chips.md: {key} is marked unused, but {used[0]} is read"
 
 
+def test_the_readme_counts_the_catalog() -> None:
+    from onchip.chip import Chip
+
+    readme, chips = " ".join(read("README.md").split()), [Chip.load(name) for name in Chip.names()]
+    assert f"The catalog has {len(chips)}: " in readme
+    unpublished = sum(chip.geometry == "unpublished" for chip in chips)
+    assert f"for {unpublished} of them the vendor publishes no array" in readme
+    assert f"a catalog of {len(chips)} chips" in read("CHANGELOG.md")
+
+
 def chip_keys() -> list[str]:
     """Return the dotted keys of the published schema, `DTYPE` standing for every dtype."""
     from onchip.chip import schema

@@ -145,6 +145,7 @@ def price_all(
     from onchip import pipeline
 
     effort = effort_of(request.effort)
+    graph = pipeline.bind_batch(graph)  # once, not for every chip
     reports: list[Report] = []
     refused: list[tuple[str, OnchipError]] = []
     for chip in chips:

@@ -50,6 +50,8 @@ class Expr:
 
     def at(self, name: str, index: int) -> Expr:
         """Return the operand with one loop's index put in."""
+        if name not in self.double and all(n != name for n, _ in self.strides):
+            return self
         base = self.base + sum(stride * index for n, stride in self.strides if n == name)
         slot, double = self.slot, tuple(n for n in self.double if n != name)
         if name in self.double and index % 2:
@@ -130,7 +132,7 @@ def put(node: Op | Loop, name: str, index: int) -> Op | Loop:
     if name in first:
         first = tuple(n for n in first if n != name)
         sub = 1 if index else sub
-    return replace(node, fields=fields, first=first, sub=sub)
+    return Op(node.kind, fields, node.wait, node.signal, node.fills, node.releases, first, sub)
 
 
 def later(tree: Tree, name: str) -> Tree:

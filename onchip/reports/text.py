@@ -19,6 +19,7 @@ from onchip.units import DASH, format_value
 __all__ = ["causes", "comparison_table", "comparison_text", "report_text"]
 HEADS = ("chip", "batch", "dtype", "inference", "latency", "energy", "util", "bound", "why")
 LEFT = {0, 2, 7, 8}
+NAMED = 12  # so many chips are told by name, more by their number
 NOTE = "inference: latency / batch; energy: of one inference; evidence: "
 
 
@@ -43,7 +44,8 @@ def comparison_notes(reports: Sequence[Report]) -> list[str]:
     """Return what the columns mean and what the numbers rest on."""
     chips = sorted({(report.chip.evidence, report.chip.name) for report in reports})
     levels = dict.fromkeys(evidence for evidence, _ in chips)
-    told = [f"{level} ({', '.join(name for own, name in chips if own == level)})" for level in levels]
+    named = {level: [name for own, name in chips if own == level] for level in levels}
+    told = [f"{level} ({', '.join(names) if len(chips) <= NAMED else len(names)})" for level, names in named.items()]
     text = f"{NOTE}{', '.join(told)}; no latency band: not validated against silicon yet"
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
