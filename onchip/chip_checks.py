@@ -112,7 +112,10 @@ def _verify_published(chip: Chip) -> None:
 
 
 def _verify_geometry(chip: Chip) -> None:
-    """An unpublished array is priced with an assumed one: estimate only, its numbers assumed, its peak given."""
+    """An unpublished array is priced with an assumed one: estimate only, its numbers named as assumed.
+
+    A peak is given for all of its dtypes or, in a what-if about the array, for none.
+    """
     if chip.geometry == "published":
         return
     if chip.evidence != "estimate":
@@ -121,7 +124,7 @@ def _verify_geometry(chip: Chip) -> None:
     for dtype, array in chip.matrix.arrays:
         if array.unit == "vector":
             continue
-        if dtype not in peaks:
+        if peaks and dtype not in peaks:
             raise _contradiction(chip, f"geometry is unpublished, so [peak] has to give {dtype}")
         keys = ("native",) if array.native is not None else ("rows", "cols")
         for key in (f"matrix.{dtype}.{name}" for name in keys):

@@ -116,6 +116,8 @@ def inherit(parent: Document, child: Document) -> Document:
 def _drop_facts(document: Document, changed: set[str]) -> Document:
     if "peak" not in changed and changed & {"matrix", "cores", "clock", "vector"}:
         document.pop("peak", None)
+        if isinstance(document.get("assumed"), list):
+            document["assumed"] = [key for key in document["assumed"] if not str(key).startswith("peak.")]
     told = document.get("published")
     if isinstance(told, dict):
         facts = cast("Document", told)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import tomllib
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import onchip as oc
-from onchip import pipeline
+from onchip import chip_file, pipeline
 from onchip.chip import Chip
 from onchip.chip_file import write_toml
 from onchip.errors import BadFile, NotSupported, OnchipError
@@ -21,6 +22,7 @@ from onchip.isa.machine import DATAFLOWS
 from onchip.units import UNITS, format_exact, parse
 from onchip.zoo.catalog import build
 
+CATALOG = Path(oc.__file__).parent / "chips"
 NAMES = Chip.names()
 # the ids by which published measurements name chips
 MEASURED = """
@@ -125,8 +127,6 @@ def test_every_number_has_a_source_or_is_assumed(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_says_where_variants_come_from(name: str) -> None:
     """A variant has its own name, description and source, and does not repeat what its parent says."""
-    from tests.test_chip import CATALOG
-
     own = tomllib.loads((CATALOG / f"{name}.toml").read_text(encoding="utf-8"))
     if "extends" not in own:
         return
@@ -284,6 +284,38 @@ def test_a_child_keeps_only_the_figures_that_it_states_anew() -> None:
         Chip.parse('extends = "tpu-v3"\nname = "x"\n[published]\nshared = "1 B/cycle"\n')
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_what_if_is_never_in_the_way_of_a_published_figure(name: str) -> None:
+    chip = Chip.load(name)
+    array = chip.matrix.array(chip.default_dtype)
+    wanted: dict[str, str | int] = {
+        "local.size": 2 * chip.local.size_bytes,
+        "dram.bandwidth": format_exact(2 * chip.dram.bandwidth_bytes_per_s, "B/s"),
+        "clock.core": format_exact(chip.clock_hz // 2, "Hz"),
+        "cores.count": 2 * chip.cores.count,
+        "vector.lanes": 2 * chip.vector.lanes,
+        "matrix.units": 2 * chip.matrix.units,
+    }
+    wanted |= {f"matrix.{chip.default_dtype}.rows": 2 * array.rows} if array.rows is not None else {}
+    wanted |= {"shared.0.bandwidth": "1 TB/s"} if chip.shared else {}
+    for key, value in wanted.items():
+        assert chip.replace({key: value}) != chip
+    assert chip.replace(wanted).evidence == chip.evidence
+
+
+def test_a_chip_loads_its_own_file_and_its_parents_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_text = chip_file.read_text
+
+    def counting(path: Path) -> str:
+        read.append(path.stem)
+        return read_text(path)
+
+    monkeypatch.setattr(chip_file, "read_text", counting)
+    Chip.load(str(CATALOG / "a100-pcie-40gb.toml"))
+    assert read == ["a100-pcie-40gb", "a100-sxm-40gb", "a100-sxm-80gb"]
+
+
 # --- unpublished geometry ---------------------------------------------------------------------------------------------
 
 
@@ -291,7 +323,6 @@ def test_a_child_keeps_only_the_figures_that_it_states_anew() -> None:
     ("old", "new", "message"),
     [
         ('evidence = "estimate"', 'evidence = "program"', 'geometry is unpublished, so evidence is "estimate"'),
-        ('int8 = "26 TOPS"', "", r"geometry is unpublished, so \[peak\] has to give int8"),
         ('"matrix.int8.cols", ', "", "geometry is unpublished, so assumed has to name matrix.int8.cols"),
         ('int8 = "26 TOPS"', 'int8 = "30 TOPS"', "OC1104"),
     ],
@@ -303,11 +334,20 @@ def test_an_assumed_array_is_named_so_and_meets_the_peak(old: str, new: str, mes
         Chip.parse(text.replace(old, new))
 
 
+def test_the_peak_of_an_assumed_array_covers_its_dtypes() -> None:
+    text = str(Chip.load("tpu-v7x"))
+    assert text.count('fp8 = "4.614 POPS"\n') == 1
+    with pytest.raises(BadFile, match=r"OC1106 geometry is unpublished, so \[peak\] has to give fp8"):
+        Chip.parse(text.replace('fp8 = "4.614 POPS"\n', ""))
+
+
 def test_the_evidence_of_each_is_right() -> None:
     for name in NAMES:
         chip = Chip.load(name)
         assert (chip.evidence == "estimate") == (chip.geometry == "unpublished"), name
         assert chip.evidence != "rtl", "no hardware description runs yet"
+        if chip.geometry == "unpublished":
+            assert set(chip.dtypes) == {dtype for dtype, _ in chip.peak}, name
     unpublished = ("hailo-8", "hexagon-qcs8550", "ax650n-3core", "syntiant-ndp120-98mhz", "edge-tpu-usb", "b200")
     assert all(Chip.load(name).evidence == "estimate" for name in unpublished)
 
