@@ -376,7 +376,7 @@ def _angle(rewrite: Rewrite, name: str, node: Node) -> str:
     new, source = f"{name}.int16", rewrite.graph.tensor(name)
     if source.constant is None and name not in rewrite.outside:
         like = Tensor(name, source.shape, "i8", COARSE_ANGLES)
-        return _matched(rewrite, name, like, node)
+        return matched(rewrite, name, like, node)
     if new in rewrite.tensors:
         return new
     if source.constant is None:
