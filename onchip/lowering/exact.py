@@ -16,6 +16,7 @@ from onchip.ir.plan import Plan
 LOWERED = {
     ("add", "multiplier"): "exact", ("mul", "multiplier"): "exact", ("mean", "multiplier"): "exact",
     ("requantize", "multiplier"): "exact", ("avg_pool2d", "ties"): "away",
+    ("prelu", "rounding"): "single",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onchip.lowering import norms, rotary, rowwise
+from onchip.lowering import norms, picture_steps, rotary, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -68,7 +68,7 @@ def _float_window(name: str) -> Callable[[Step], None]:
             return single.ops[0]
 
         step.window(body)
-        step.code.lanes("copy" if name == "max" else "mul", step.d, total, 0)
+        step.code.lanes("copy", step.d, total, 0)
 
     return emit
 
@@ -85,7 +85,7 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     },
     "concat": joined,
     "max_pool2d": _float_window("max"),
-    "avg_pool2d": _float_window("add"),
+    **picture_steps.FLOAT,
     "softmax": rowwise.float_softmax,
     "layer_norm": rowwise.float_layer_norm,
     "rms_norm": norms.float_rms_norm,

@@ -260,6 +260,7 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
         tables=Expr(grid.buffers["tables"].address) if "tables" in grid.buffers else NOTHING,
         type=grid.type,
         stored=stored,
+        first=(grid.first("b"), grid.first("p"), grid.first("q")),
     )
     signals = [(VECTOR, STORE)] + ([(VECTOR, MATRIX)] if s.kind == "matmul" else [])
     released = ("sums",) if s.kind == "matmul" else ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from onchip.ir.graph import Quantization
-from onchip.lowering import matmul, norms, rotary, rowwise
+from onchip.lowering import matmul, norms, picture_steps, rotary, rowwise
 from onchip.lowering.code import VectorCode, View
 from onchip.lowering.step import Step, fused_max_pool, joined
 from onchip.lowering.tree import Expr, Loop, Op
@@ -133,45 +133,6 @@ def _max_pool(step: Step) -> None:
     step.code.lanes("copy", step.d, total, 0)
 
 
-def _window_sum(step: Step, zero: int) -> View:
-    """Sum the window into a scratch tile, minus `zero` for each of its cells."""
-    total, source = step.scratch(0), step.tile.source
-    assert source is not None
-    shape = step.kernel.shape
-    step.code.lanes("and", total, total, 0)
-
-    def body(offset: Expr) -> Op | Loop:
-        single = VectorCode(step.tile.rows)
-        single.lanes("add", total, total, source.moved(offset))
-        return single.ops[0]
-
-    step.window(body)
-    step.code.lanes("sub", total, total, zero * shape.window[0] * shape.window[1])
-    return total
-
-
-def _avg_pool(step: Step) -> None:
-    """Divide by the count, halves away from 0: |x| * ceil(2**s / count) rounded once, and the sign again.
-
-    Exact for |x| <= 255 * count: the quotient's error is below 2**-s * |x|, its distance from a half is 0 or at least
-    1 / (2 * count), and s = 30 + bits of the count. Averages that leave the padding out are rounded around 0, those
-    that count it around the zero point (docs/arithmetic.md).
-    """
-    count = step.kernel.shape.window[0] * step.kernel.shape.window[1]
-    zero = step.made.zero_point[0] if step.node.attribute("count_include_pad", True) else 0
-    total, size, sign = _window_sum(step, zero), step.scratch(1), step.scratch(2)
-    bits = (count - 1).bit_length()
-    multiplier = -(-(1 << 30 + bits) // count)
-    step.code.lanes("mul", size, total, -1)
-    step.code.lanes("max", size, total, size)
-    step.code.requantize(size, size, multiplier=multiplier, shift=1 - bits, low=rowwise.LOWEST, high=rowwise.HIGHEST)
-    step.code.lanes("gt", sign, total, 0)
-    step.code.lanes("shl", sign, sign, 1)
-    step.code.lanes("sub", sign, sign, 1)
-    step.code.lanes("mul", size, size, sign)
-    step.code.requantize(step.d, size, multiplier=1 << 30, shift=1, zero_out=zero)
-
-
 INTEGER: dict[str, Callable[[Step], None]] = {
     "conv2d": _conv,
     "linear": _accumulated,
@@ -184,7 +145,6 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "clip": _clamp,
     **dict.fromkeys(TABLES, _table),
     "max_pool2d": _max_pool,
-    "avg_pool2d": _avg_pool,
     "softmax": rowwise.softmax,
     "layer_norm": rowwise.layer_norm,
     "rms_norm": norms.rms_norm,
@@ -196,4 +156,5 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "gather": _copy,
     "concat": joined,
     "transpose": _copy,
+    **picture_steps.INTEGER,
 }

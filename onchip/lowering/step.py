@@ -38,6 +38,7 @@ class Tile:
     tables: Expr
     type: int
     stored: Stored
+    first: tuple[Expr, Expr, Expr] = (Expr(), Expr(), Expr())  # coordinates b, p, q of the tile's first row
 
     def scratch_tile(self, number: int) -> View:
         """Return the view of a scratch tile of the rows' shape."""

@@ -74,6 +74,8 @@ def source_fill(kernel: Kernel, context: Context) -> int:
     node, type_ = context.graph.node(kernel.nodes[0]), TYPES[kernel.shape.dtype]
     if node.op == "concat":
         return 0
+    if node.op == "avg_pool2d" and not attributes(node).flag("count_include_pad"):
+        return 0  # sums are of the integers as they are
     real = {"max_pool2d": -inf, "pad": attributes(node).number("value") if node.op == "pad" else 0.0}.get(node.op, 0.0)
     if not kernel.shape.is_integer:
         least = write_floats(type_, np.array([real], np.float32))

@@ -48,6 +48,11 @@ class Expr:
             alternating.slot,
         )
 
+    def times(self, factor: int) -> Expr:
+        """Return a multiple of an operand without slots."""
+        strides = tuple((name, stride * factor) for name, stride in self.strides)
+        return Expr(self.base * factor, strides, (self.cores[0] * factor, self.cores[1] * factor))
+
     def at(self, name: str, index: int) -> Expr:
         """Return the operand with one loop's index put in."""
         if name not in self.double and all(n != name for n, _ in self.strides):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onchip.ir.graph import Node, attributes_of
 from onchip.ir.plan import Kernel
-from onchip.lowering import norms, rowwise
+from onchip.lowering import norms, picture_steps, rowwise
 from onchip.lowering.context import Context, as_bytes
 from onchip.numerics import quantize_multipliers
 from onchip.ops.cost import is_table
@@ -35,11 +35,8 @@ class Stored:
     per_lane: tuple[tuple[str, int, int], ...] = ()
     lane_rows: tuple[int, ...] = ()
     tables: int | None = None
-    table_names: tuple[str, ...] = ()
-
-    @property
-    def table_bytes(self) -> int:
-        return TABLE_BYTES * len(self.table_names)
+    table_places: tuple[tuple[str, int], ...] = ()  # node, where its tables start
+    table_bytes: int = 0
 
     def rows(self, name: str) -> int:
         return next(r for (n, _, _), r in zip(self.per_lane, self.lane_rows, strict=True) if n == name)
@@ -54,7 +51,7 @@ class Stored:
         raise KeyError(name)
 
     def table_offset(self, node: str) -> int:
-        return TABLE_BYTES * self.table_names.index(node)
+        return dict(self.table_places)[node]
 
 
 def store_constants(kernel: Kernel, context: Context) -> Stored:
@@ -78,13 +75,27 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     for name, width, count, n_bytes, build in lanes:
         per_lane.append((name, context.constant(f"{kernel.name}.{name}", n_bytes, build), width))
         rows.append(count)
-    with_tables = [node for node in nodes if integer and (node.op in rowwise.TABLE_OPS or looks_up(node, context))]
-    tables = [(node.name, _table(node, context)) for node in with_tables]
-    address = None
-    if tables:
-        build_all: Callable[[], Any] = lambda: np.concatenate([build() for _, build in tables])  # noqa: E731
-        address = context.constant(f"{kernel.name}.tables", TABLE_BYTES * len(tables), build_all)
-    return Stored(weights, tuple(per_lane), tuple(rows), address, tuple(name for name, _ in tables))
+    address, places, n_bytes = _tables(kernel.name, nodes, context, integer=integer)
+    return Stored(weights, tuple(per_lane), tuple(rows), address, places, n_bytes)
+
+
+def _tables(
+    kernel: str, nodes: list[Node], context: Context, *, integer: bool
+) -> tuple[int | None, tuple[tuple[str, int], ...], int]:
+    """Reserve the tables of all nodes as one constant; gives its address, where each node's start, and the bytes."""
+    found: list[tuple[str, int, Callable[[], NDArray[np.uint8]]]] = []
+    for node in nodes:
+        own = picture_steps.picture_tables(node, context, integer=integer)
+        if own is not None:
+            found.append((node.name, *own))
+        elif integer and (node.op in rowwise.TABLE_OPS or looks_up(node, context)):
+            found.append((node.name, TABLE_BYTES, _table(node, context)))
+    if not found:
+        return None, (), 0
+    starts = [sum(n_bytes for _, n_bytes, _ in found[:i]) for i in range(len(found) + 1)]
+    build_all: Callable[[], Any] = lambda: np.concatenate([build() for _, _, build in found])  # noqa: E731
+    address = context.constant(f"{kernel}.tables", starts[-1], build_all)
+    return address, tuple((name, at) for (name, _, _), at in zip(found, starts, strict=False)), starts[-1]
 
 
 def _weights(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:

@@ -195,16 +195,22 @@ def _max_pool_integer(attributes: Attributes, _given: Params, _made: Params, x: 
     return _max_pool(attributes, x)
 
 
-def _pool_counts(attributes: Attributes, x: Array, out: tuple[int, int]) -> Array:
+def pool_counts(attributes: Attributes, size: tuple[int, int], out: tuple[int, int]) -> Array:
     """Count the cells under each window [P,Q]; cells of the explicit padding count if count_include_pad."""
     kernel, stride, pad = (attributes.integers(k) for k in ("kernel", "stride", "padding"))
     include = attributes.flag("count_include_pad")
     counts: list[Array] = []
     for i in range(2):
         start = np.arange(out[i]) * stride[i] - pad[2 * i]
-        low, high = (-pad[2 * i], x.shape[1 + i] + pad[2 * i + 1]) if include else (0, x.shape[1 + i])
+        low, high = (-pad[2 * i], size[i] + pad[2 * i + 1]) if include else (0, size[i])
         counts.append(np.minimum(start + kernel[i], high) - np.maximum(start, low))
     return np.maximum(counts[0][:, None] * counts[1][None, :], 1)
+
+
+def uneven_counts(attributes: Attributes, size: tuple[int, int], out: tuple[int, int]) -> Array | None:
+    """Give the cells under each window [P,Q] of an average, None where all windows count as many as the kernel has."""
+    counts, kernel = pool_counts(attributes, size, out), attributes.integers("kernel")
+    return None if np.all(counts == kernel[0] * kernel[1]) else counts
 
 
 def _pool_sum(attributes: Attributes, x: Array) -> tuple[Array, Array]:
@@ -214,7 +220,7 @@ def _pool_sum(attributes: Attributes, x: Array) -> tuple[Array, Array]:
     total = np.zeros(out, x.dtype)
     for i in range(kernel[0] * kernel[1]):
         total += view[:, :, :, i // kernel[1], i % kernel[1]]
-    return total, _pool_counts(attributes, x, (out[1], out[2]))[None, :, :, None]
+    return total, pool_counts(attributes, (x.shape[1], x.shape[2]), (out[1], out[2]))[None, :, :, None]
 
 
 def _avg_pool(attributes: Attributes, x: Array) -> tuple[Array]:
@@ -316,4 +322,4 @@ OPS: tuple[Op, ...] = (
     ),
 )
 
-__all__ = ["OPS", "Dimension", "conv_accumulate", "window_output"]
+__all__ = ["OPS", "Dimension", "conv_accumulate", "pool_counts", "uneven_counts", "window_output"]

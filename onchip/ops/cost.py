@@ -55,6 +55,8 @@ INTEGER: dict[str, VectorCost] = {
     "pad": VectorCost(1),
     "gather": VectorCost(1),
     "transpose": VectorCost(1),
+    "lrn": VectorCost(32, 6, 2 * TABLE, row_wise=True),
+    "prelu": VectorCost(9, 3),
 }
 # floats: one lane operation after the other; sin and cos run at the rate of exp (assumed)
 SEQUENCES: dict[str, tuple[str, ...]] = {
@@ -81,6 +83,8 @@ FLOAT: dict[str, VectorCost] = {
     "rms_norm": VectorCost(3, 1, row_wise=True),
     "rotary": VectorCost(6, 1, row_wise=True),
     "batch_norm": VectorCost(2, 1),
+    "lrn": VectorCost(10, 2, row_wise=True),
+    "prelu": VectorCost(4, 2),
 }
 
 

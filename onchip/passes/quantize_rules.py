@@ -396,7 +396,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
     "rotary": _rotary,
     "concat": _joined,
-    **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool"), _rounded),
+    **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool", "prelu"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),
-    **dict.fromkeys(("softmax", "relu", "relu6", *TABLES), _plain),
+    **dict.fromkeys(("softmax", "lrn", "relu", "relu6", *TABLES), _plain),
 }

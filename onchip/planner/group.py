@@ -20,7 +20,7 @@ from onchip.planner.dimensions import attributes, dims
 
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
-JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "requantize", "max_pool2d", *TABLES)
+JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "requantize", "max_pool2d", "prelu", *TABLES)
 ANCHORS_THAT_CHAIN = ("conv2d", "linear", "matmul", *JOINS)
 TWO_OPERANDS = ("gather", "matmul")  # row numbers and second factors are no side tiles
 

@@ -12,9 +12,8 @@ from math import prod
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph, Node
 from onchip.ir.plan import Shape
+from onchip.ops.conv import uneven_counts
 from onchip.ops.cost import VectorCost, vector_cost
-from onchip.ops.registry import look_up_op
-from onchip.ops.types import Attributes
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 from onchip.planner.moves import concat_shape, pad_shape, slice_shape, transpose_shape
 from onchip.planner.products import product_shape
@@ -126,7 +125,7 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
         pool = _integers(pools[0], "kernel", (1, 1)) if pools else (1, 1)
     else:
         window, kind = _integers(anchor, "kernel", (1, 1)), "vector"
-        _check_average(anchor, (h, w))
+        plain = replace(plain, table_bytes=plain.table_bytes + _counts_bytes(anchor, graph, plain.dtype))
     if kind == "matmul" and window == (1, 1) and stride == (1, 1) and not any(padding) and pool == (1, 1) and flat:
         m = b * p * q
         return replace(plain, kind=kind, grid=(1, m, 1, n), source=(1, m, 1, c), parameters_per_lane=True)
@@ -138,21 +137,12 @@ def _windowed(anchor: Node, nodes: list[Node], graph: Graph, flat: bool, plain: 
     )  # fmt: skip
 
 
-def _check_average(node: Node, size: tuple[int, int]) -> None:
-    """Every window of an average has to count the same number of cells: that is the one constant it divides by."""
-    if node.op != "avg_pool2d":
-        return
-    attributes = Attributes({**look_up_op(node.op, node.name).defaults, **dict(node.attributes)})
-    padding, kernel, stride = (attributes.integers(key) for key in ("padding", "kernel", "stride"))
-    limit = "runs without padding, or with count_include_pad"
-    if any(padding) and not attributes.flag("count_include_pad"):
-        raise NotSupported("OC1308", node.name, "average pooling that leaves its padding out of the count", limit=limit)
-    for axis in range(2):
-        span = size[axis] + padding[2 * axis] + padding[2 * axis + 1] - kernel[axis]
-        if attributes.flag("ceil_mode") and span % stride[axis]:
-            raise NotSupported(
-                "OC1308", node.name, "average pooling whose last window hangs over the edge", limit=limit
-            )
+def _counts_bytes(node: Node, graph: Graph, dtype: str) -> int:
+    """Return the bytes of the table of what each window of an average counts: nothing where all count the same."""
+    (_, h, w, _), (_, p, q, _) = dims(graph, node.inputs[0]), dims(graph, node.outputs[0])
+    if node.op != "avg_pool2d" or uneven_counts(attributes(node), (h, w), (p, q)) is None:
+        return 0
+    return p * q * (8 if dtype == "int8" else 4)
 
 
 def _mean(node: Node, graph: Graph, plain: Shape) -> Shape:

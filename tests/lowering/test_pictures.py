@@ -15,6 +15,8 @@ import pytest
 from onchip.ir.build import GraphBuilder
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
+from onchip.lowering.picture_steps import divisors
+from onchip.numerics import rounding_divide_by_pot, srdhm32
 from onchip.ops.types import AttributeValue
 from onchip.passes.express import express
 from onchip.passes.fold import fold
@@ -124,6 +126,34 @@ def largest(rng: Random) -> Graph:
     return d.finish(d.node("reduce_max", d.input(5), axes=(1, 2), keepdims=rng.random() < 0.5))
 
 
+def averaged(rng: Random) -> Graph:
+    """Return an average whose windows hang over the edge or leave the padding out: they count different cells."""
+    d = Picture(rng)
+    kernel = rng.choice(((2, 2), (3, 3), (3, 2), (4, 1)))
+    padding = tuple(rng.randint(0, kernel[i // 2] // 2) for i in range(4))
+    stride = rng.randint(1, 3), rng.randint(1, 3)
+    return d.finish(d.node(
+        "avg_pool2d", d.input(rng.choice((1, 3, 9))), kernel=kernel, stride=stride, padding=padding,
+        ceil_mode=rng.random() < 0.6, count_include_pad=rng.random() < 0.4,
+    ))  # fmt: skip
+
+
+def response(rng: Random) -> Graph:
+    """Return a local response norm; some draw u over many powers of two."""
+    d = Picture(rng, 5)
+    size, channels = rng.choice((1, 2, 5, 5, 9)), rng.choice((3, 8, 12))
+    alpha, beta, bias = rng.choice((1e-4, 0.1, 3.0)), rng.choice((0.75, 0.5, 1.3)), rng.choice((1.0, 2.0))
+    return d.finish(d.node("lrn", d.input(channels), size=size, alpha=alpha, beta=beta, bias=bias))
+
+
+def parametric(rng: Random) -> Graph:
+    d, channels = Picture(rng, 6), rng.choice((1, 3, 8))
+    x, slope = d.input(channels), d.constant("slope", rng.choice((1, channels)))
+    if rng.random() < 0.5:
+        x = d.node("conv2d", x, d.constant("w", channels, 2, 2, channels))
+    return d.finish(d.node("prelu", x, slope))
+
+
 def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> Counter[str]:
     """Run drawn graphs on drawn chips; returns how many programs ran, and how many of them one by one."""
     counts: Counter[str] = Counter()
@@ -155,3 +185,19 @@ def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph])
 def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
+
+
+@pytest.mark.parametrize(("draw", "seeds"), [(averaged, 14), (response, 8), (parametric, 8)])
+def test_vector_work_of_pictures(draw: Callable[[Random], Graph], seeds: int) -> None:
+    counts = run_many(draw, seeds)
+    assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
+
+
+def test_every_sum_over_every_count_is_rounded_as_the_quotient() -> None:
+    """The multiplier and shift of each count, by the instructions' own arithmetic, against whole numbers."""
+    counts = np.array([*range(1, 40), 63, 64, 65, 143, 144])
+    multipliers, shifts = np.frombuffer(divisors(counts, integer=True), np.int32).reshape(2, -1)
+    for count, multiplier, shift in zip(counts.tolist(), multipliers.tolist(), shifts.tolist(), strict=True):
+        size = np.arange(255 * count + 1)
+        found = rounding_divide_by_pot(srdhm32(size << (23 - (144 - 1).bit_length()), multiplier), shift)
+        np.testing.assert_array_equal(found, (2 * size + count) // (2 * count))
