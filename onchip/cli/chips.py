@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onchip.cli.lists import table, tool
 from onchip.cli.output import show, show_json, write_file
 from onchip.errors import UsageError
-from onchip.units import DASH, UNITS, format_value, parse
+from onchip.units import DASH, UNITS, format_exact, format_value, parse
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
@@ -54,12 +54,13 @@ def list_chips(*, as_json: bool) -> None:
         listed = [{**{key: getattr(chip, key) for key in keys}, "dtypes": list(chip.dtypes)} for chip in loaded]
         show_json({**tool(), "chips": listed})
         return
-    rows = [("name", "dense peak", "cores", "array", "local", "far memory", "evidence")]
+    rows = [("name", "dense peak", "cores", "array", "local", "memory")]
     for chip in loaded:
         peak = f"{chip.default_dtype} {format_value(chip.peak_ops_per_s(chip.default_dtype), 'op/s')}"
-        local = format_value(chip.local.size_bytes, "B")
+        local = format_exact(chip.local.size_bytes, "B")
         dram = format_value(chip.dram.bandwidth_bytes_per_s, "B/s")
-        rows.append((chip.name, peak, str(chip.cores.count), _array(chip), local, dram, chip.evidence))
+        name = chip.name + "*" * (chip.geometry == "unpublished")
+        rows.append((name, peak, str(chip.cores.count), _array(chip), local, dram))
     lines = table(rows, right={1, 2, 3, 4, 5})
     families: dict[str, list[tuple[Chip, str]]] = {}
     for chip, line in zip(loaded, lines[1:], strict=True):
@@ -76,9 +77,9 @@ def list_chips(*, as_json: bool) -> None:
         blocks += ["", family, *(line for _, line in rows_of_it)]
     checked, assumed = sum(map(_is_checked, loaded)), sum(chip.geometry == "unpublished" for chip in loaded)
     notes = [
-        "array: of one core in that dtype. far memory: DRAM, or what stands for it.",
-        f"{checked} have a published peak that follows from published array x cores x clock within 2 %;",
-        f"{assumed} have an assumed array that meets a peak: they are priced, and `onchip compile` refuses them.",
+        "array, local: of one core, in that dtype. memory: bandwidth of DRAM, or of what stands for it.",
+        f"{checked} have a published peak that follows from published array x cores x clock within 2 %.",
+        f"* {assumed} have an assumed array that meets the peak: they are priced, and `onchip compile` refuses them.",
     ]
     show("\n".join([*head, *blocks, "", *notes]))
 
@@ -97,12 +98,12 @@ def _is_checked(chip: Chip) -> bool:
 
 
 def _array(chip: Chip) -> str:
-    """Return the matrix unit of one core for the default dtype: `4 of 8x4x8`, `16x16`, `64 lanes`."""
+    """Return the matrix unit of one core for the default dtype: `8x4x8 x4`, `16x16`, `64 lanes`."""
     array = chip.matrix.array(chip.default_dtype)
     if array.unit == "vector":
         return f"{chip.vector.lanes} lanes"
     size = "x".join(map(str, array.native or (array.rows, array.cols)))
-    return size if chip.matrix.units == 1 else f"{chip.matrix.units} of {size}"
+    return size if chip.matrix.units == 1 else f"{size} x{chip.matrix.units}"
 
 
 def show_chip(name: str, *, as_json: bool) -> None:
