@@ -18,7 +18,7 @@ from onchip.lowering.code import NOTHING, Rows, View
 from onchip.lowering.context import Context, Lowered
 from onchip.lowering.loops import TILE_AXES, TILE_LEVEL, Grid, Load, channels_left
 from onchip.lowering.matmul import second_loads, two_activations
-from onchip.lowering.moves import load_angles, load_part
+from onchip.lowering.moves import load_angles, load_part, picked
 from onchip.lowering.step import Tile
 from onchip.lowering.steps import source_fill, tile_code
 from onchip.lowering.tree import Expr, Loop, Op, nest, op, sync
@@ -77,7 +77,8 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
     matmul = grid.shape.kind == "matmul"
     if grid.shape.loads_source:
         depends = ("b", "p", "q", "k") if matmul else TILE_AXES
-        found.append(Load("source", _source(grid, depends), depends, MATRIX if matmul else VECTOR))
+        source, reader = _source(grid, depends), MATRIX if matmul else VECTOR
+        found += [Load("source", load, depends, reader) for load in picked(grid, source)]
     if stored.weights is not None:
         found.append(Load("weights", _weights(grid, stored), ("n", "k"), MATRIX))
     found += second_loads(grid)
@@ -99,7 +100,7 @@ def _loads(grid: Grid, stored: Stored) -> list[Load]:
 
 
 def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
-    s, m, size = grid.shape, grid.mapping, grid.size
+    s, m, size = grid.shape, grid.mapping, grid.source_size
     b, h, w, c = s.source
     height = (m.tp - 1) * s.stride[0] + (s.window[0] - 1) * s.dilation[0] + 1
     width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
@@ -116,9 +117,8 @@ def _source(grid: Grid, depends: tuple[str, ...]) -> Op:
     elif s.second is not None:
         far = s.second.source_steps
     tensor = grid.kernel.inputs[0]
-    rows = Expr(grid.context.addresses[grid.kernel.inputs[1]]) if grid.op == "gather" else NOTHING
     return op(
-        LD, sub=int(grid.op == "gather"), index=rows, far=grid.block(c * size) + grid.context.addresses[tensor],
+        LD, far=grid.block(c * size) + grid.context.addresses[tensor],
         near=grid.slot("source", grid.level(depends)) + grid.ones * m.tc * size,
         box0=m.tb, box1=height, box2=width, box3=lanes * size, limit0=b, limit1=h, limit2=w, limit3=min(c, end) * size,
         far0=far[0] * size, far1=far[1] * size, far2=far[2] * size,
@@ -254,7 +254,7 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
         sums=rows.packed(grid.slot("sums", level) + grid.ones * m.tn, ACC, 1) if s.kind == "matmul" else None,
         source=_source_view(grid) if s.kind != "matmul" and s.loads_source else None,
         sides=tuple(_side_view(grid, rows, i, slots[f"side{i}"]) for i in range(s.side_inputs)),
-        output=stored_rows.packed(grid.slot("output", level), grid.type, grid.size),
+        output=stored_rows.packed(grid.slot("output", level), grid.output_type, grid.output_size),
         scratch=Expr(grid.buffers["scratch"].address) if "scratch" in grid.buffers else NOTHING,
         parameters=grid.slot("parameters", grid.level(("n",))) if "parameters" in grid.buffers else NOTHING,
         tables=Expr(grid.buffers["tables"].address) if "tables" in grid.buffers else NOTHING,
@@ -273,16 +273,16 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
 
 def _source_view(grid: Grid) -> View:
     """Return the vector unit's view of the source tile at tap (0, 0)."""
-    s, m, size = grid.shape, grid.mapping, grid.size
+    s, m, size = grid.shape, grid.mapping, grid.source_size
     height = (m.tp - 1) * s.stride[0] + (s.window[0] - 1) * s.dilation[0] + 1
     width = (m.tq - 1) * s.stride[1] + (s.window[1] - 1) * s.dilation[1] + 1
     line = m.tn * size
     strides = (height * width * line, s.stride[0] * width * line, s.stride[1] * line)
-    return View(grid.type, grid.slot("source", grid.level(TILE_AXES)), strides)
+    return View(grid.source_type, grid.slot("source", grid.level(TILE_AXES)), strides)
 
 
 def _store(grid: Grid, level: int) -> Op:
-    s, m, size = grid.shape, grid.mapping, grid.size
+    s, m, size = grid.shape, grid.mapping, grid.output_size
     (b, p, q, n), (ph, pw) = s.grid, s.pool
     p, q, tp, tq = p // ph, q // pw, m.tp // ph, ceil_div(m.tq, pw)
     tensor, line = grid.kernel.output, n * s.blocks * size

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from onchip.ir.plan import Kernel, ceil_div
 from onchip.isa.machine import machine_of
+from onchip.isa.memory import I16
 from onchip.lowering.code import NOTHING
 from onchip.lowering.context import TYPES, Context
 from onchip.lowering.tree import Expr, Loop, Op, Tree, nest
@@ -43,7 +44,11 @@ class Grid:
         self.extents = dict(zip(("b", "p", "q", "n"), self.shape.grid, strict=True)) | {"k": self.shape.source[3]}
         self.op = context.graph.node(kernel.nodes[0]).op
         self.type = TYPES[context.plan.dtype]
-        self.size = self.shape.element_bytes
+        self.size = 1 if self.shape.is_integer else self.shape.element_bytes
+        graph, i16 = context.graph, (I16, 2)
+        source, output = (graph.tensor(name).dtype == "i16" for name in (kernel.inputs[0], kernel.output))
+        self.source_type, self.source_size = i16 if source else (self.type, self.size)
+        self.output_type, self.output_size = i16 if output else (self.type, self.size)
         self.buffers = {b.name: b for b in kernel.buffers}
 
     @property

@@ -1,9 +1,11 @@
-"""Boxes of side inputs that have another shape than the tile: parts of a concat, angles of a rotary embedding.
+"""Boxes of kernels that move data: cells picked by number, parts of a concat, angles of a rotary embedding.
 
 In: the loops of the kernel. Out: loads.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from onchip.isa import LD
 from onchip.lowering.loops import TILE_AXES, Grid
@@ -42,3 +44,19 @@ def load_angles(grid: Grid, number: int, tensor: str) -> Op:
         box1=m.tp, box3=line, limit0=grid.extents["b"], limit1=shape[-2], limit3=line, far0=per_image, far1=line,
         near1=line, c0=grid.first("b"), c1=grid.first("p"), level=grid.context.level(tensor),
     )  # fmt: skip
+
+
+def picked(grid: Grid, source: Op) -> list[Op]:
+    """Return the load of a source tile; by cell numbers, one load for each vector of them, side by side."""
+    if grid.op not in ("gather", "blend"):
+        return [source]
+    row = grid.mapping.tq * grid.mapping.tn * grid.source_size
+    fields, found = dict(source.fields), list[Op]()
+    for tap, cells in enumerate(grid.kernel.inputs[1 : 1 + (grid.shape.window[0] if grid.op == "blend" else 1)]):
+        near = fields["near"]
+        assert isinstance(near, Expr)
+        own = {"near": near + tap * row, "index": Expr(grid.context.addresses[cells]), "box1": 1}
+        if grid.op == "blend":
+            own["limit2"] = grid.shape.grid[2]
+        found.append(replace(source, sub=1, fields=tuple(sorted((fields | own).items()))))
+    return found

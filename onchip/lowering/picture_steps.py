@@ -39,6 +39,9 @@ def picture_tables(node: Node, context: Context, *, integer: bool) -> tuple[int,
         if counts is None:
             return None
         return counts.size * (2 * WORD if integer else WORD), lambda: divisors(counts, integer=integer)
+    if node.op == "blend":
+        taps, n = (int(d) for d in context.graph.tensor(node.inputs[1]).shape)
+        return WORD * taps * n, lambda: as_bytes(context.array(node.inputs[1]))
     if node.op == "lrn" and integer:
         return 2 * ENTRIES * WORD, lambda: _response_tables(node, context)
     return None
@@ -245,9 +248,39 @@ def float_parametric(step: Step) -> None:
     step.code.lanes("add", step.d, above, below)
 
 
-INTEGER: dict[str, Callable[[Step], None]] = {"avg_pool2d": average, "lrn": response, "prelu": parametric}
+# --- blend ------------------------------------------------------------------------------------------------------------
+
+
+def _weighted_sum(step: Step, d: View, type_: int) -> None:
+    """Sum the rows of cells, each times its weight, into `d`."""
+    source, rows = step.tile.source, step.kernel.shape.window[0]
+    assert source is not None
+    for tap in range(rows):
+        weights = _per_position(step, tap, type_)
+        step.code.lanes("mac" if tap else "mul", d, source.moved(tap * source.strides[1]), weights)
+
+
+def blend(step: Step) -> None:
+    total = step.scratch(0)
+    _weighted_sum(step, total, I32)
+    step.code.lanes("rshr", step.d, total, attributes(step.node).integer("shift"))
+
+
+def float_blend(step: Step) -> None:
+    total = step.scratch(0)
+    _weighted_sum(step, total, F32)
+    step.code.lanes("copy", step.d, total, 0)
+
+
+INTEGER: dict[str, Callable[[Step], None]] = {
+    "avg_pool2d": average,
+    "lrn": response,
+    "prelu": parametric,
+    "blend": blend,
+}
 FLOAT: dict[str, Callable[[Step], None]] = {
     "avg_pool2d": float_average,
     "lrn": float_response,
     "prelu": float_parametric,
+    "blend": float_blend,
 }

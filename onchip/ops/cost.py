@@ -55,6 +55,7 @@ INTEGER: dict[str, VectorCost] = {
     "pad": VectorCost(1),
     "gather": VectorCost(1),
     "transpose": VectorCost(1),
+    "blend": VectorCost(1, 1),
     "lrn": VectorCost(32, 6, 2 * TABLE, row_wise=True),
     "prelu": VectorCost(9, 3),
 }

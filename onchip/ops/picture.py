@@ -146,7 +146,7 @@ def _bicubic_weights(t: NDArray[np.float64], a: float) -> list[Array]:
     return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
-def _taps(attributes: Attributes, size: int, i: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def taps_of(attributes: Attributes, size: int, i: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Give cells and weights [out, taps] along the height (i = 0) or the width (i = 1)."""
     is_cubic = attributes.text("mode") == "bicubic"
     at = coordinates(attributes, size, i)
@@ -165,7 +165,7 @@ def _pick(x: Array, rows: Array, columns: Array) -> Array:
 def _resize(attributes: Attributes, x: Array) -> tuple[Array]:
     if attributes.text("mode") == "nearest":
         return (_pick(x, *(nearest_index(attributes, x.shape[1 + i], i) for i in range(2))),)
-    (rows, ry), (columns, rx) = (_taps(attributes, x.shape[1 + i], i) for i in range(2))
+    (rows, ry), (columns, rx) = (taps_of(attributes, x.shape[1 + i], i) for i in range(2))
     along = np.einsum("botwc,ot->bowc", x.astype(np.float64)[:, rows], ry)
     return (np.einsum("bhotc,ot->bhoc", along[:, :, columns], rx).astype(np.float32),)
 
@@ -178,7 +178,7 @@ def _resize_integer(attributes: Attributes, given: Params, made: Params, x: Arra
         return (_pick(x, *(index(attributes, x.shape[1 + i], i) for i in range(2))),)
     if mode == "bilinear" and is_litert:
         return (resize_bilinear_litert(attributes, x),)
-    return (resize_integer(attributes, x, _taps),)
+    return (resize_integer(attributes, x, taps_of),)
 
 
 def _pad_integer(attributes: Attributes, given: Params, made: Params, x: Array) -> tuple[Array]:

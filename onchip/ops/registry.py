@@ -7,6 +7,7 @@ Promises: one literal list of files; importing an op registers nothing.
 from onchip.errors import NotSupported, did_you_mean
 from onchip.ops import (
     attention,
+    blend,
     compare,
     conv,
     elementwise,
@@ -46,6 +47,7 @@ OPS: dict[str, Op] = {
         *normalize.OPS,
         *transposed.OPS,
         *picture.OPS,
+        *blend.OPS,
         *indexing.OPS,
         *gru.OPS,
         *rotary.OPS,

@@ -4,10 +4,11 @@ In:       a Graph in the chip's dtype.
 Out:      a Graph with the same inputs, outputs and values. A node that becomes several gives its name to the one that
           does the work, and its output's name to the last.
 Promises: in integers the values are the same bit for bit: what is copied stays copied, sums keep their terms.
-Does not: express what it has no exact form for (`resize` that mixes cells stands in blend.py); that is refused later.
+Does not: express what it has no exact form for (bicubic `resize`, LiteRT's bilinear one); that is refused later.
 
 Before -> after:
     resize nearest, pad by cells of x      reshape to rows, gather with constant row numbers, reshape
+    resize bilinear                        blend along the width to 16 bits, blend along the height
     depth_to_space, space_to_depth         reshape, transpose, reshape
     reduce_max over a whole picture        max_pool2d with a window of its size, reshape
     conv_transpose2d with stride s         conv2d with s x s times the channels, one set per phase, then depth to space
@@ -23,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.ir.graph import Graph, Node, attributes_of, constant_tensor
-from onchip.ops.interpolate import nearest_litert
-from onchip.ops.picture import nearest_index
+from onchip.ops.interpolate import KEPT_BITS, WEIGHT_BITS, integer_weights, nearest_litert
+from onchip.ops.picture import nearest_index, taps_of
 from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes, AttributeValue, Quantization
 from onchip.passes.draft import Draft
@@ -108,15 +109,37 @@ class Chain:
 
 def _resize(chain: Chain) -> bool:
     attributes, (b, h, w, _) = chain.attributes, chain.shape
-    if attributes.text("mode") != "nearest" and (h, w) != (1, 1):
-        return False
     is_litert = "rounding" in attributes and attributes.text("rounding") == "double"
+    if attributes.text("mode") != "nearest" and (h, w) != (1, 1):
+        return attributes.text("mode") == "bilinear" and not is_litert and _bilinear(chain)
     index = nearest_litert if is_litert else nearest_index
     if (h, w) == (1, 1):
         rows, columns = (np.zeros(n, np.int64) for n in attributes.integers("sizes"))
     else:
         rows, columns = index(attributes, h, 0), index(attributes, w, 1)
     chain.pick([np.arange(b), rows, columns])
+    return True
+
+
+def _bilinear(chain: Chain) -> bool:
+    """Blend columns, then rows: KEPT_BITS more bits stand between the two (onchip/ops/interpolate.py)."""
+    draft, (b, h, w, c) = chain.draft, chain.shape
+    q = draft.tensors[chain.at].quantization
+    for axis, size, kept in ((2, w, KEPT_BITS), (1, h, 0)):
+        cells, real = taps_of(chain.attributes, size, axis - 1)
+        data = real.T.astype(np.float32) if q is None else integer_weights(real).T.astype(np.int32)
+        weights = draft.add_constant(f"{chain.node.name}.weights", data.shape, data, "f32" if q is None else "i32")
+        ids = [draft.add_constant(f"{chain.node.name}.cells", (len(cells),), own, "i64") for own in cells.T]
+        shape = (b, h, len(cells), c) if axis == 2 else chain.made
+        if q is None:
+            chain.then("blend", shape, weights, *ids, is_main=axis == 1, axis=axis)
+            continue
+        shift = WEIGHT_BITS - KEPT_BITS if kept else WEIGHT_BITS + KEPT_BITS
+        dtype = "i16" if kept else "i8"
+        chain.then("blend", shape, weights, *ids, is_main=axis == 1, axis=axis, shift=shift, dtype=dtype)
+        if kept:
+            finer = Quantization((q.scale[0] / 2**kept,), (q.zero_point[0] << kept,))
+            draft.tensors[chain.at] = replace(draft.tensors[chain.at], dtype="i16", quantization=finer)
     return True
 
 

@@ -77,6 +77,8 @@ def group_nodes(graph: Graph) -> Grouping:
 
 def n_operands(anchor: Node) -> int:
     """Return how many of a group's inputs its first node takes in a way of its own; the others are side tiles."""
+    if anchor.op == "blend":
+        return len(anchor.inputs) - 1  # and cell numbers of each tap
     return 2 if anchor.op in TWO_OPERANDS else 1
 
 
@@ -117,6 +119,8 @@ def _far_inputs(graph: Graph, node: Node) -> list[str]:
     if node.op in GATES:
         return [name for name in (node.inputs[0], *node.inputs[5:]) if name]
     names = [name for name in node.inputs if name]
+    if node.op == "blend":
+        del names[1]
     if node.op in ("add", "sub", "mul"):  # the source has the output's size, the other one may be broadcast
         full = [name for name in names if prod(dims(graph, name)) == prod(dims(graph, node.outputs[0]))]
         if not full:

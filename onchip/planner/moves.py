@@ -53,6 +53,19 @@ def pad_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
     )  # fmt: skip
 
 
+def blend_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
+    """Return the grid (before, 1, cells, behind); a tile's source is one row of cells for each tap."""
+    shape, made = dims(graph, node.inputs[0]), dims(graph, node.outputs[0])
+    axis = Attributes(dict(node.attributes)).integer("axis") % len(shape)
+    before, behind, taps = prod(shape[:axis]), prod(shape[axis + 1 :]), len(node.inputs) - 2
+    is_wide = any(graph.tensor(name).dtype == "i16" for name in (node.inputs[0], node.outputs[0]))
+    widest = max(plain.element_bytes, 2 if is_wide else 1)
+    return replace(
+        plain, grid=(before, 1, made[axis], behind), source=(before, 1, shape[axis], behind), window=(taps, 1),
+        element_bytes=widest, table_bytes=4 * taps * made[axis],
+    )  # fmt: skip
+
+
 def concat_shape(node: Node, graph: Graph, plain: Shape) -> Shape:
     """Return the grid of the output; each input is loaded to its place, zeros around it, and all are added."""
     shape, first = dims(graph, node.outputs[0]), dims(graph, node.inputs[0])

@@ -15,11 +15,17 @@ from onchip.ir.plan import Shape
 from onchip.ops.conv import uneven_counts
 from onchip.ops.cost import VectorCost, vector_cost
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
-from onchip.planner.moves import concat_shape, pad_shape, slice_shape, transpose_shape
+from onchip.planner.moves import blend_shape, concat_shape, pad_shape, slice_shape, transpose_shape
 from onchip.planner.products import product_shape
 
 WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d")
-MOVES = {"slice": slice_shape, "concat": concat_shape, "transpose": transpose_shape, "pad": pad_shape}
+MOVES = {
+    "slice": slice_shape,
+    "concat": concat_shape,
+    "transpose": transpose_shape,
+    "pad": pad_shape,
+    "blend": blend_shape,
+}
 
 
 def shape_of(nodes: list[Node], sides: tuple[str, ...], graph: Graph, dtype: str, *, wide: int = 1) -> Shape:

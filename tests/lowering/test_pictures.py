@@ -154,6 +154,15 @@ def parametric(rng: Random) -> Graph:
     return d.finish(d.node("prelu", x, slope))
 
 
+def bilinear(rng: Random) -> Graph:
+    """Return a picture of another size, each cell mixed from four."""
+    d = Picture(rng, 6)
+    coordinates = rng.choice(("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"))
+    sizes = rng.randint(1, 12), rng.randint(1, 12)
+    at = d.node("resize", d.input(rng.choice((1, 3, 5))), sizes=sizes, coordinates=coordinates, mode="bilinear")
+    return d.finish(at)
+
+
 def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> Counter[str]:
     """Run drawn graphs on drawn chips; returns how many programs ran, and how many of them one by one."""
     counts: Counter[str] = Counter()
@@ -170,7 +179,7 @@ def test_groups_of_channels() -> None:
     assert counts["ran"] >= 36 and counts["naive"] >= 30, counts
 
 
-@pytest.mark.parametrize("draw", [transposed, nearest, blocks, padded, largest])
+@pytest.mark.parametrize("draw", [transposed, nearest, bilinear, blocks, padded, largest])
 def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph]) -> None:
     for seed in range(40):
         graph = draw(Random(seed))
@@ -187,7 +196,7 @@ def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
 
 
-@pytest.mark.parametrize(("draw", "seeds"), [(averaged, 14), (response, 8), (parametric, 8)])
+@pytest.mark.parametrize(("draw", "seeds"), [(averaged, 14), (response, 8), (parametric, 8), (bilinear, 10)])
 def test_vector_work_of_pictures(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
