@@ -64,8 +64,10 @@ class Runner:
         tensors = dict(inputs)
         if before is not None:
             tensors |= evaluate(before, {name: value for name, value in inputs.items() if name in before.inputs})
+        given = {region.address for region in self.program.regions if region.name in tensors}
         for region in self.program.regions:
-            if region.kind == "input":
+            is_renaming = region.name not in tensors and region.address in given
+            if region.kind == "input" and not is_renaming:
                 self._write(region, tensors)
         self.run()
         found = tensors | {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}

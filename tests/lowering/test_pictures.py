@@ -22,7 +22,7 @@ from onchip.passes.express import express
 from onchip.passes.fold import fold
 from onchip.passes.quantize import quantize
 from tests.networks import inputs_of, small_chip
-from tests.trial import RANGES, run_trial
+from tests.trial import RANGES, run_floats, run_trial
 
 
 class Picture:
@@ -200,6 +200,16 @@ def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int
 def test_vector_work_of_pictures(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
+
+
+@pytest.mark.parametrize("draw", [averaged, response, padded, nearest, bilinear, blocks])
+def test_floats(draw: Callable[[Random], Graph]) -> None:
+    ran = 0
+    for seed in range(6):
+        rng = Random(seed)
+        graph = draw(rng)
+        ran += run_floats(graph, small_chip(rng), {name: (-1.0, 1.0) for name in graph.inputs}, rng)
+    assert ran >= 5
 
 
 def test_every_sum_over_every_count_is_rounded_as_the_quotient() -> None:
