@@ -110,6 +110,8 @@ MUTANTS = (
         "tests/frontends/test_onnx_damaged_fields.py",
     ),
     # --- lowering
+    Mutant("onchip/lowering/attention_vector.py", "zero_in=pm.zero_point[0], low", "low", CUTS),
+    Mutant("onchip/lowering/rowwise.py", 'code.lanes("gt", t, drop, -128)', 'code.lanes("gt", t, drop, -127)', CUTS),
     Mutant("onchip/lowering/rotary.py", "strides = (q * half, half, 1) if", "strides = (q * half, 1, half) if", ROTARY),
     Mutant("onchip/lowering/moves.py", "near1=line, c0", "near1=line + 1, c0", ROTARY),
     Mutant(

@@ -12,11 +12,15 @@ scores of the next tile are made before the mix of this one, so that array and v
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
+from numpy.typing import NDArray
 
 from onchip.errors import NotSupported
 from onchip.ir.plan import Kernel, ceil_div
 from onchip.isa import LD, LOAD, MATRIX, MM, ST, STORE, VECTOR, WLD
+from onchip.isa.floats import write_floats
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.lowering.attention_vector import lower_vector
 from onchip.lowering.code import NOTHING
@@ -24,6 +28,7 @@ from onchip.lowering.context import Context, Lowered, as_bytes, attributes
 from onchip.lowering.heads import Heads
 from onchip.lowering.tree import Expr, Op, Tree, later, nest, op, put, sync
 from onchip.numerics import softmax_table
+from onchip.ops.attention import DROPPED
 
 TABLE_BYTES = 1024
 
@@ -43,8 +48,8 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
     m = kernel.mapping
     by_batch, by_query = (m.channel_cores, 1) if m.core_axis == "b" else (1, m.channel_cores)
     found = Heads(
-        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, bool(masked), m.tp, m.tc, m.rows_cores,
-        by_batch, by_query,
+        kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, masked > 0, masked > 1, m.tp, m.tc,
+        m.rows_cores, by_batch, by_query,
     )  # fmt: skip
     if found.is_integer:
         for name in node.inputs[:2]:
@@ -53,6 +58,9 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
                 raise NotSupported(
                     "OC1333", node.name, fact, limit="int8 attention runs with symmetric queries and keys"
                 )
+    mask = node.inputs[3] if len(node.inputs) > 3 else ""
+    if mask and node.attribute("causal", False) and context.graph.tensor(mask).constant is None:
+        raise NotSupported("OC1383", node.name, "a mask of the run and causal together", next="Give the combined mask")
     return found
 
 
@@ -138,23 +146,41 @@ def _box(
 
 
 def _mask(h: Heads) -> Op:
-    """Load the tile of the keep-mask [B or 1, H or 1, queries, keys], a byte an entry; causal masks are a constant."""
-    if len(h.node.inputs) > 3 and h.node.inputs[3]:
-        shape = [int(d) for d in h.context.graph.tensor(h.node.inputs[3]).shape]
-        shape = [1] * (4 - len(shape)) + shape
-        far = h.context.addresses[h.node.inputs[3]]
-        if h.node.attribute("causal", False):
-            raise NotSupported("OC1334", h.node.name, "a mask and causal together", next="Give the combined mask")
+    """Load the tile of the mask [B or 1, H or 1, queries or 1, keys]: bytes that keep, or values that are added."""
+    tensor, is_causal = h.node.inputs[3] if len(h.node.inputs) > 3 else "", h.node.attribute("causal", False)
+    size = h.size if h.adds else 1
+    level = 0
+    if tensor and not is_causal:
+        shape = [int(d) for d in h.context.graph.tensor(tensor).shape]
+        far, level = h.context.addresses[tensor], h.context.level(tensor)
     else:
-        shape = [1, 1, h.queries, h.keys]
-        keep = lambda: as_bytes(np.tri(h.queries, h.keys, h.keys - h.queries, dtype=np.int8))  # noqa: E731
-        far = h.context.constant(f"{h.kernel.name}.mask", h.queries * h.keys, keep)
-    plane = shape[2] * shape[3]
+        given = [int(d) for d in h.context.graph.tensor(tensor).shape] if tensor else [1, 1]
+        shape = [*given[:-2], h.queries, h.keys]
+        far = h.context.constant(f"{h.kernel.name}.mask", prod(shape) * size, lambda: _causal(h, tensor, shape))
+    shape = [1] * (4 - len(shape)) + shape
+    if shape[3] != h.keys:
+        fact = f"a mask of {shape[3]} for {h.keys} keys"
+        raise NotSupported("OC1383", h.node.name, fact, limit="A mask has all keys", next="Expand the mask")
+    plane = shape[2] * shape[3] * size
     return op(
-        LD, far=Expr(far), near=h.at("mask"), box2=h.tq, box3=h.keys, limit0=h.batch, limit1=h.heads, limit2=h.queries,
-        limit3=h.keys, far0=plane * shape[1] if shape[0] > 1 else 0, far1=plane if shape[1] > 1 else 0,
-        far2=h.keys if shape[2] > 1 else 0, near2=h.keys, c0=h.batch_index(), c1=h.head_index(), c2=h.query_row(),
+        LD, far=Expr(far), near=h.at("mask"), box2=h.tq, box3=h.keys * size, limit0=h.batch, limit1=h.heads,
+        limit2=h.queries, limit3=h.keys * size, far0=plane * shape[1] if shape[0] > 1 else 0,
+        far1=plane if shape[1] > 1 else 0, far2=h.keys * size if shape[2] > 1 else 0, near2=h.keys * size,
+        c0=h.batch_index(), c1=h.head_index(), c2=h.query_row(), level=level,
     )  # fmt: skip
+
+
+def _causal(h: Heads, tensor: str, shape: list[int]) -> NDArray[np.uint8]:
+    """Put what a causal attention keeps into its constant mask. Raises NotSupported for a mask of the run."""
+    keep = np.tri(h.queries, h.keys, h.keys - h.queries, dtype=np.bool_)
+    if not tensor:
+        return as_bytes(keep.astype(np.int8))
+    mask = np.broadcast_to(h.context.array(tensor), shape)
+    if not h.adds:
+        return as_bytes((mask.astype(np.bool_) & keep).astype(np.int8))
+    if h.is_integer:
+        return as_bytes(np.where(keep, mask, np.int8(DROPPED)))
+    return write_floats(h.type, np.where(keep, mask, -np.inf).astype(np.float32).reshape(-1))
 
 
 # --- products ---------------------------------------------------------------------------------------------------------

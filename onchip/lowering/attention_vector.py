@@ -13,13 +13,15 @@ from onchip.isa.memory import ACC, I8
 from onchip.lowering.code import Rows, VectorCode, View, float_bits
 from onchip.lowering.context import attributes
 from onchip.lowering.heads import Heads
-from onchip.lowering.rowwise import Words, softmax_tile
+from onchip.lowering.rowwise import HIGHEST, LOWEST, Words, softmax_tile
 from onchip.lowering.tree import Expr, Op, Tree, later, nest, put, sync
 from onchip.numerics import quantize_multiplier
-from onchip.ops.attention import score_factor
-from onchip.ops.requantizing import rounding_of
+from onchip.ops.attention import DROPPED, score_factor
+from onchip.ops.requantizing import real_multipliers, rounding_of
+from onchip.ops.types import Quantization
 
 MASKED = -1e30  # assumed: far below any score, far above the lowest float32
+LEAST_TOP = -1e29  # the top of a row of minus infinities: exp of what lies below it is 0, not exp(nan)
 TINY = 1e-30  # keeps the sum of a row that keeps nothing from being 0
 
 
@@ -79,9 +81,32 @@ def _scores_to_weights(h: Heads, code: VectorCode, words: Words) -> None:
         scores, scores, multiplier=multiplier, shift=shift, zero_out=given.integer("score_zero_point"),
         rounding=rounding_of(given),
     )  # fmt: skip
-    keep = code.rows.packed(h.at("mask"), I8, 1) if h.masked else None
+    mask = code.rows.packed(h.at("mask"), I8, 1) if h.masked else None
     spare = code.rows.packed(Expr(h.kernel.buffer("spare").address), ACC, 1)
-    softmax_tile(code, words, scores, weights, (spare, scores), h.at("tables", 0), keep)
+    drop = _add_mask(h, code, scores, spare, mask) if mask is not None and h.adds else None
+    keep = None if h.adds else mask
+    softmax_tile(code, words, scores, weights, (spare, scores), h.at("tables", 0), keep, drop)
+
+
+def _add_mask(h: Heads, code: VectorCode, scores: View, spare: View, mask: View) -> View:
+    """scores += mask at the scores' scale, -128 where the mask drops; returns the mask."""
+    given, pm = attributes(h.node), h.context.quantization(h.node.inputs[3])
+    scale = Quantization((given.number("score_scale"),), (0,))
+    added = mask
+    if pm != scale:
+        multiplier, shift = quantize_multiplier(float(real_multipliers((pm,), scale)[0]))
+        code.requantize(
+            spare, mask, multiplier=multiplier, shift=shift, zero_in=pm.zero_point[0], low=LOWEST, high=HIGHEST,
+            rounding=rounding_of(given),
+        )  # fmt: skip
+        added = spare
+    code.lanes("add", scores, scores, added)
+    code.requantize(scores, scores, multiplier=1 << 30, shift=1)  # times 1, clamped
+    code.lanes("gt", spare, mask, DROPPED)
+    code.lanes("add", scores, scores, 128)
+    code.lanes("mul", scores, scores, spare)
+    code.lanes("sub", scores, scores, 128)
+    return mask
 
 
 def _integer_mix(h: Heads, code: VectorCode, names: list[str]) -> None:
@@ -134,9 +159,15 @@ def _online(h: Heads, names: list[str], *, is_first: bool) -> Tree:
     code = VectorCode(h.rows())
     words, scores = _words(h, code, names), code.rows.packed(h.scores(), ACC, 1)
     code.lanes("mul", scores, scores, float_bits(score_factor(attributes(h.node), h.d)))
-    keep = _keep(h, code, scores) if h.masked else None
+    keep = _keep(h, code, scores) if h.masked and not h.adds else None
+    if h.adds:
+        line = h.keys * h.size
+        mask = View(h.type, h.at("mask") + Expr(0, (("kt", h.tk * h.size),)), (h.tq * line, line, line))
+        code.lanes("add", scores, scores, mask)
     if is_first:
         code.reduce("max", words.row("top"), scores)
+        if h.adds:
+            words.do("max", "top", "top", float_bits(LEAST_TOP))
     else:
         code.reduce("max", words.row("new"), scores)
         words.do("max", "new", "new", "top")

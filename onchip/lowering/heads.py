@@ -30,6 +30,7 @@ class Heads:
     d: int
     dv: int
     masked: bool
+    adds: bool  # the mask is added to the scores
     tq: int
     tk: int
     head_cores: int

@@ -87,9 +87,13 @@ def softmax(step: Step) -> None:
 
 
 def softmax_tile(
-    code: VectorCode, words: Words, a: View, d: View, tiles: tuple[View, View], table: Expr, keep: View | None = None
-) -> None:
-    """d = softmax(a) - 128 for rows of int8 values; `keep` holds 1 or 0 and `a` may then not be d."""
+    code: VectorCode, words: Words, a: View, d: View, tiles: tuple[View, View], table: Expr, keep: View | None = None,
+    drop: View | None = None,
+) -> None:  # fmt: skip
+    """d = softmax(a) - 128 for rows of int8 values; `keep` holds 1 or 0 and `a` may then not be d.
+
+    Where `drop` holds -128, `a` is -128 already and the weight is 0.
+    """
     e, t = tiles
     if keep is not None:
         code.lanes("add", e, a, 128)
@@ -99,6 +103,9 @@ def softmax_tile(
     code.reduce("max", words.row("top"), a)
     code.lanes("sub", e, words.row("top"), a)
     code.look_up(e, e, table, 0)
+    if drop is not None:
+        code.lanes("gt", t, drop, -128)
+        keep = t
     if keep is not None:
         code.lanes("mul", e, e, keep)
     code.lanes("rshr", t, e, 12)

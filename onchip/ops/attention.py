@@ -6,7 +6,7 @@ nodes outside.
 A bool mask keeps where true; a float mask is added to the scores. `causal` keeps column j <= row i + Lk - Lq.
 scale 0.0 stands for 1/sqrt(D). A row that keeps nothing gives 0.
 In integers: scores -> int8 at `score_scale`, `score_zero_point`; masked scores count as -128 and as exp 0; weights ->
-int8 (1/256, -128); times v -> int8.
+int8 (1/256, -128); times v -> int8. An int8 mask is added to the scores at their scale, saturating; its -128 drops.
 
 The bilinear score e_ij = v_i^T W h_j / sqrt(d_k) is a composition, not an op: `linear(h, W)` gives W h_j, and that is
 `k` of attention with heads = 1, q = v_i. See `bilinear_scores` in tests/ops/test_attention.py and docs/arithmetic.md.
@@ -18,9 +18,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from onchip.numerics import clamp, wide
 from onchip.ops.matmul import matmul_accumulate
 from onchip.ops.norm import SOFTMAX_SCALE, SOFTMAX_ZERO_POINT, softmax
-from onchip.ops.requantizing import activate
+from onchip.ops.requantizing import activate, scale_down
 from onchip.ops.rowwise import softmax_rows
 from onchip.ops.types import (
     Array,
@@ -119,19 +120,32 @@ def _reference(attributes: Attributes, q: Array, k: Array, v: Array, mask: Array
     return (merge_heads(softmax(scores) @ values),)
 
 
+DROPPED = -128  # of an int8 mask: stands for minus infinity
+
+
+def _add_mask(attributes: Attributes, scores: Array, mask: Array, given: Quantization, made: Quantization) -> Array:
+    """Add an int8 mask to int8 scores at the scores' scale."""
+    more = scale_down(attributes, wide(mask) - given.zero_point[0], (given,), made)
+    return clamp(wide(scores) + more, -128, 127).astype(np.int8)
+
+
 def _integer(
     attributes: Attributes, given: Params, made: Params, q: Array, k: Array, v: Array, mask: Array | None = None
 ) -> tuple[Array]:
     pq, pk, pv, py = given[0], given[1], given[2], made[0]
     if pq is None or pk is None or pv is None or py is None:
         raise Refusal("OC1322", "q, k, v or the output has no quantization")
-    if mask is not None and mask.dtype != np.bool_:
-        raise Refusal("OC1328", "int8 attention takes a bool mask", next="Turn the additive mask into a keep-mask")
+    if mask is not None and mask.dtype.name not in ("bool", "int8"):
+        raise Refusal("OC1328", "int8 attention takes a bool or an int8 mask", next="Quantize the mask")
     h, g, d, _dv = head_widths(attributes, (q.shape, k.shape, v.shape))
     keys, values = split_heads(k, g, h // g), split_heads(v, g, h // g)
     acc = matmul_accumulate(split_heads(q, h), keys.swapaxes(-1, -2), pq.zero_point[0], pk.zero_point[0])
     ps = Quantization((attributes.number("score_scale"),), (attributes.integer("score_zero_point"),))
     scores = activate(attributes, acc, pq.scale[0] * pk.scale[0] * score_factor(attributes, d), ps)
+    if mask is not None and mask.dtype == np.int8:
+        if given[3] is None:
+            raise Refusal("OC1322", "the additive mask has no quantization")
+        scores, mask = _add_mask(attributes, scores, mask, given[3], ps), mask != DROPPED
     keep = keep_mask(attributes, mask, cast("tuple[int, int, int, int]", scores.shape))
     lk = scores.shape[-1]
     weights = softmax_rows(scores.reshape(-1, lk), ps.scale[0], None if keep is None else keep.reshape(-1, lk)).reshape(

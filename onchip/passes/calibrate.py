@@ -31,6 +31,7 @@ from onchip.passes.ranges import Range, Spread, least_error
 Array = NDArray[Any]
 Sample = Mapping[str, Array]
 PLACEHOLDER: Range = (-1.0, 1.0)
+DROPS = -1e4  # assumed: an additive mask at or below it means minus infinity
 SCORE_SPAN = 10.0  # a score this far below its row's maximum weighs exp(-10) = 0.00005: int8 softmax makes it 0
 METHODS = ("minmax", "percentile", "mse")
 PERCENTILE = 99.99  # Wu 2020, table 5: the best of those tried for most networks
@@ -84,6 +85,7 @@ def calibrate(
     floats = {t.name for t in graph.tensors if t.dtype in FLOAT_DTYPES and t.constant is None}
     within = [n for n in graph.nodes if n.op in _INNER]
     needed = {name for n in within for name in n.inputs}
+    masks = additive_masks(graph)
     tensors: dict[str, Range] = {}
     spreads: dict[str, Spread] = {}
     inner: dict[str, Range] = {}
@@ -91,13 +93,15 @@ def calibrate(
         kept: dict[str, Array] = {}
 
         def watch(name: str, value: Array, kept: dict[str, Array] = kept) -> None:
+            if name in needed:
+                kept[name] = value
+            if name in masks:
+                value = np.where(value > DROPS, value, 0.0)
             if name in floats:
                 _join(tensors, name, _range_of(name, value))
                 if method != "minmax":
                     new = Spread.of(value)
                     spreads[name] = spreads[name].joined(new) if name in spreads else new
-            if name in needed:
-                kept[name] = value
 
         for name in graph.inputs:
             watch(name, np.asarray(sample[name]))
@@ -105,6 +109,19 @@ def calibrate(
         for node in within:
             _join(inner, node.name, _INNER[node.op](node, [_value(graph, kept, name) for name in node.inputs]))
     return Calibration(tensors, inner, spreads=spreads, percentile=share)
+
+
+def additive_masks(graph: Graph) -> frozenset[str]:
+    """Find the float tensors that are only ever added to scores: what drops there is no value of theirs."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "attention" and len(node.inputs) > 3 and node.inputs[3]:
+            name = node.inputs[3]
+            readers = graph.consumers(name)
+            is_mask = all(r.op == "attention" and name not in r.inputs[:3] for r in readers)
+            if is_mask and name not in graph.outputs and graph.tensor(name).dtype in FLOAT_DTYPES:
+                found.add(name)
+    return frozenset(found)
 
 
 def _checked(graph: Graph, method: str, percentile: float | None) -> float | None:
@@ -163,6 +180,16 @@ def _scores(node: Node, inputs: Sequence[Array | None]) -> Range:
     keep = keep_mask(attributes, mask, scores.shape)
     if keep is None:
         keep = np.ones(scores.shape, np.bool_)
+    if mask is not None and mask.dtype != np.bool_:  # one scale for the scores and for what they become
+        keep = keep & (mask > DROPS)
+        added = _span(np.where(keep, scores + mask, 0.0), keep)
+        alone = _span(scores, keep)
+        return min(added[0], alone[0]), max(added[1], alone[1])
+    return _span(scores, keep)
+
+
+def _span(scores: Array, keep: Array) -> Range:
+    """Give the range of scores that decide a weight."""
     rows = keep.any(axis=-1)
     if not rows.any():
         return (0.0, 0.0)

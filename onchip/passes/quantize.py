@@ -20,7 +20,8 @@ from math import inf
 from onchip.errors import NotSupported, UsageError
 from onchip.ir.graph import Graph, Node
 from onchip.ops.types import FLOAT_DTYPES, Quantization
-from onchip.passes.calibrate import Calibration, Range, Sample, calibrate
+from onchip.passes.calibrate import Calibration, Range, Sample, additive_masks, calibrate
+from onchip.passes.quantize_attention import ATTENTION_RULES
 from onchip.passes.quantize_recurrent import RECURRENT
 from onchip.passes.quantize_rules import (
     RULES,
@@ -91,7 +92,7 @@ def rewritten(
             rewrite.copy(node)
         else:
             rewrite.is_wide = is_wide(rewrite, node, int16)
-            (RULES | RECURRENT).get(node.op, _refuse)(rewrite, node)
+            (RULES | ATTENTION_RULES | RECURRENT).get(node.op, _refuse)(rewrite, node)
             mark_width(rewrite)
     return rewrite.finish()
 
@@ -167,9 +168,12 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
 
 
 def _balanced(graph: Graph) -> frozenset[str]:
-    """Find queries and keys of attention, back through ops that copy bits: zero point 0 keeps scores one product."""
+    """Find queries and keys of attention, back through ops that copy bits, and masks that are added to its scores.
+
+    Zero point 0 keeps scores one product, and leaves -128 of a mask to what it drops.
+    """
     makers = {name: node for node in graph.nodes for name in node.outputs}
-    found: set[str] = set()
+    found: set[str] = set(additive_masks(graph))
     for node in graph.nodes:
         if node.op == "attention":
             waiting = list(node.inputs[:2])

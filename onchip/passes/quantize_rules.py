@@ -219,21 +219,21 @@ class Rewrite:
 Rule = Callable[[Rewrite, Node], None]
 
 
-def _with(node: Node, **more: AttributeValue) -> tuple[tuple[str, AttributeValue], ...]:
+def with_more(node: Node, **more: AttributeValue) -> tuple[tuple[str, AttributeValue], ...]:
     return tuple(sorted({**dict(node.attributes), **more}.items()))
 
 
 def _plain(rewrite: Rewrite, node: Node) -> None:
     """Every float input int8, the output int8, nothing to round: tables, copies, softmax."""
     inputs = tuple(_operand(rewrite, name) for name in node.inputs)
-    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), node.attributes))
+    rewrite.append(Node(node.name, node.op, inputs, made_of(rewrite, node), node.attributes))
 
 
 def _rounded(rewrite: Rewrite, node: Node) -> None:
     """As `_plain`, with the rounding of its requantization."""
     inputs = tuple(_operand(rewrite, name) for name in node.inputs)
-    attributes = _with(node, rounding=rewrite.rounding)
-    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), attributes))
+    attributes = with_more(node, rounding=rewrite.rounding)
+    rewrite.append(Node(node.name, node.op, inputs, made_of(rewrite, node), attributes))
 
 
 def _operand(rewrite: Rewrite, name: str) -> str:
@@ -241,7 +241,7 @@ def _operand(rewrite: Rewrite, name: str) -> str:
     return rewrite.int8(name) if is_float else rewrite.keep(name)
 
 
-def _made(rewrite: Rewrite, node: Node) -> tuple[str, ...]:
+def made_of(rewrite: Rewrite, node: Node) -> tuple[str, ...]:
     tensors = [rewrite.result(name) for name in node.outputs]
     for t in tensors:
         rewrite.tensors[t.name] = t
@@ -262,7 +262,7 @@ def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
     data = finite(name, constant.data)
     flat = np.abs(data.reshape(len(data), -1)).max(axis=1, initial=0.0)
     scale = symmetric(flat if rewrite.per_channel else np.full_like(flat, flat.max(initial=0.0)))
-    b = _data(rewrite, bias)
+    b = data_of(rewrite, bias)
     if b is not None:
         scale = np.maximum(scale, np.abs(finite(bias, b)) / (x.scale[0] * BIAS_LIMIT))
     shape = (-1, *(1,) * (data.ndim - 1))
@@ -271,7 +271,7 @@ def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
     return rewrite.constant(new, values, like=name, dtype="i8", quantization=q)
 
 
-def _data(rewrite: Rewrite, name: str) -> Array | None:
+def data_of(rewrite: Rewrite, name: str) -> Array | None:
     constant = rewrite.graph.tensor(name).constant if name else None
     return None if constant is None or constant.data is None else np.asarray(constant.data, np.float64)
 
@@ -285,7 +285,7 @@ def biases(rewrite: Rewrite, name: str, x: Quantization, w: str) -> str:
     scale = np.array(qw.scale) * x.scale[0]
     q = Quantization(tuple(scale.tolist()), (0,) * len(scale), axis=qw.axis)
     new = name if name not in rewrite.tensors else f"{name}.{len(rewrite.tensors)}"
-    b = _data(rewrite, name)
+    b = data_of(rewrite, name)
     values = None if b is None else np.clip(np.rint(b / scale), -(2**31), 2**31 - 1).astype(np.int32)
     return rewrite.constant(new, values, like=name, dtype="i32", quantization=q)
 
@@ -296,39 +296,14 @@ def _weighted(rewrite: Rewrite, node: Node) -> None:
     x, qx = rewrite.int8(names[0]), rewrite.params(names[0])
     w = weights(rewrite, names[1], names[2], qx)
     inputs = (x, w, biases(rewrite, names[2], qx, w))
-    attributes = _with(node, rounding=rewrite.rounding)
-    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), attributes))
-
-
-def _attention(rewrite: Rewrite, node: Node) -> None:
-    score = activation_parameters(*rewrite.calibration.inside(node.name))
-    inputs = [rewrite.int8(name) for name in node.inputs[:3]]
-    if len(node.inputs) > 3:
-        inputs.append(_keep_mask(rewrite, node, node.inputs[3]))
-    attributes = _with(
-        node, rounding=rewrite.rounding, score_scale=score.scale[0], score_zero_point=score.zero_point[0]
-    )
-    rewrite.append(Node(node.name, node.op, tuple(inputs), _made(rewrite, node), attributes))
-
-
-def _keep_mask(rewrite: Rewrite, node: Node, name: str) -> str:
-    """Bring a bool mask over; a constant additive mask of 0 and very negative values becomes one."""
-    if not name or rewrite.graph.tensor(name).dtype == "bool":
-        return rewrite.keep(name)
-    data = _data(rewrite, name)
-    if data is None or not np.all((data == 0.0) | (data <= -1e4)):
-        raise NotSupported(
-            "OC1383", node.name, "int8 attention takes a bool mask, this one adds", next="Pass a keep-mask"
-        )
-    new = f"{name}.keep"
-    rewrite.tensors[new] = constant_tensor(new, np.asarray(data == 0.0), "bool")
-    return new
+    attributes = with_more(node, rounding=rewrite.rounding)
+    rewrite.append(Node(node.name, node.op, inputs, made_of(rewrite, node), attributes))
 
 
 def _norm(rewrite: Rewrite, node: Node) -> None:
     """Scale and bias stay float: the integer op derives its int32 constants from them."""
     inputs = (rewrite.int8(node.inputs[0]), *(rewrite.keep(name) for name in node.inputs[1:]))
-    rewrite.append(Node(node.name, node.op, inputs, _made(rewrite, node), node.attributes))
+    rewrite.append(Node(node.name, node.op, inputs, made_of(rewrite, node), node.attributes))
 
 
 def _joined(rewrite: Rewrite, node: Node) -> None:
@@ -359,42 +334,11 @@ def _copied(rewrite: Rewrite, node: Node) -> None:
     rewrite.append(Node(node.name, node.op, inputs, (result.name,), node.attributes), result)
 
 
-ANGLES = Quantization((2.0**-15,), (0,))  # int16 cosines and sines; 1.0 becomes 32767
-COARSE_ANGLES = Quantization((2.0**-7,), (0,))  # those that the chip itself computes are int8
-
-
-def _rotary(rewrite: Rewrite, node: Node) -> None:
-    angles = [_angle(rewrite, name, node) for name in node.inputs[1:]]
-    if len({rewrite.tensors[name].dtype for name in angles}) > 1:
-        raise NotSupported("OC1381", node.name, "cos and sin come to an int8 rotary in two dtypes")
-    attributes = _with(node, rounding=rewrite.rounding)
-    rewrite.append(Node(node.name, node.op, (rewrite.int8(node.inputs[0]), *angles), _made(rewrite, node), attributes))
-
-
-def _angle(rewrite: Rewrite, name: str, node: Node) -> str:
-    """Name the int16 tensor of a cosine or sine that is constant or comes from the host, else the int8 one."""
-    new, source = f"{name}.int16", rewrite.graph.tensor(name)
-    if source.constant is None and name not in rewrite.outside:
-        like = Tensor(name, source.shape, "i8", COARSE_ANGLES)
-        return matched(rewrite, name, like, node)
-    if new in rewrite.tensors:
-        return new
-    if source.constant is None:
-        made = Tensor(new, source.shape, "i16", ANGLES)
-        rewrite.append(Node(f"{new}.quantize", "quantize", (name,), (new,), (("dtype", "i16"),)), made)
-        return new
-    data = _data(rewrite, name)
-    values = None if data is None else np.clip(np.rint(data / ANGLES.scale[0]), -32767, 32767).astype(np.int16)
-    return rewrite.constant(new, values, like=name, dtype="i16", quantization=ANGLES)
-
-
 RULES: dict[str, Rule] = {
     "conv2d": _weighted,
     "linear": _weighted,
     "conv_transpose2d": _weighted,
-    "attention": _attention,
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
-    "rotary": _rotary,
     "concat": _joined,
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool", "prelu"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),

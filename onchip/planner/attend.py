@@ -30,6 +30,7 @@ SYNC = 8  # cycles of the waits and signals around a tile of keys: they only ran
 INTEGER_PASSES, FLOAT_PASSES = 8, 4  # vector instructions on a whole tile of scores beside lookups and reductions
 INTEGER_MASK, FLOAT_MASK = 4, 3  # the same for a mask
 INTEGER_WORDS, FLOAT_WORDS = 34, 8  # instructions on one value a row
+KEPT, ADDED = 1, 2  # a mask of bytes that say what is kept, or of values that are added
 Planned = tuple[Shape, Mapping, tuple[Buffer, ...]]
 
 
@@ -79,14 +80,16 @@ def plan_attention(node: Node, graph: Graph, chip: Chip, dtype: str) -> Planned:
     heads = given.integer("heads")
     kv_heads = given.integer("kv_heads") or heads
     d, dv = q[2] // heads, v[2] // kv_heads
-    masked = (len(node.inputs) > 3 and bool(node.inputs[3])) or given.flag("causal")
+    mask = node.inputs[3] if len(node.inputs) > 3 else ""
+    adds = bool(mask) and graph.tensor(mask).dtype != "bool"
+    masked = ADDED if adds else KEPT if mask or given.flag("causal") else 0
     shape = Shape(
         kind="attention",
         dtype=dtype,
         element_bytes=ELEMENT_BYTES[dtype],
         grid=(q[0], q[1], 1, heads * dv),
         source=(q[0], q[1], 1, q[2]),
-        extra=(q[0], heads, kv_heads, q[1], k[1], d, dv, int(masked)),
+        extra=(q[0], heads, kv_heads, q[1], k[1], d, dv, masked),
     )
     found = best(shape, chip)
     if found is None:
@@ -168,13 +171,13 @@ def pieces(shape: Shape, tiles: Tiles) -> list[Piece]:
     held = keys if tiles.is_resident else tiles.tk
     row = keys if shape.is_integer else tiles.tk  # of scores and of weights
     rows = tq + int(shape.is_integer)  # one more row of ones: column sums for the zero point of the weights
-    scores, again = (2, 1) if shape.is_integer else (1 + masked, 1 if tiles.tk == keys else 2)
+    scores, again = (2, 1) if shape.is_integer else (1 + (masked == KEPT), 1 if tiles.tk == keys else 2)
     found = [
         Piece("query", "local", tq * d * size, n, 0),
         Piece("keys", "local", held * d * size, kn, 0),
         Piece("values", "local", held * dv * size, kn, 0),
         Piece("tables", "local", TABLE_BYTES * shape.is_integer, 1, 2),
-        Piece("mask", "local", tq * keys * masked, n, 2),
+        Piece("mask", "local", tq * keys * (size if masked == ADDED else masked), n, 2),
         Piece("weights", "local", rows * row * size, 1, 3),
         Piece("output", "local", tq * dv * size, n, 4),
         Piece("scores", "accumulator", tq * row, again, 0),

@@ -114,8 +114,6 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
         legal &= rows_cores == 1
     if shape.one_image:
         legal &= tb == 1
-    if shape.unshared:
-        legal &= (channel_cores == 1) if shape.unshared == "n" else (rows_cores == 1) | (b > 1)
     return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
 
 

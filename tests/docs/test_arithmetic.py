@@ -324,16 +324,22 @@ def lstm_step(k: Lstm, x: Row, h: Row, cell: Row) -> tuple[list[int], list[int]]
 
 
 def attention_head(
-    q: list[Row], k: list[Row], v: list[Row], scales: tuple[float, float], qv: Q, qy: Q, scores: Q, keep: Sequence[Row]
-) -> list[list[int]]:
-    """One head with q and k at zero point 0."""
+    q: list[Row], k: list[Row], v: list[Row], scales: tuple[float, float], qv: Q, qy: Q, scores: Q,
+    keep: Sequence[Row], mask: tuple[Sequence[Row], Q] | None = None,
+) -> list[list[int]]:  # fmt: skip
+    """One head with q and k at zero point 0; a mask that is added decides what is kept, too."""
     score_real = scales[0] * scales[1] * (1 / len(q[0]) ** 0.5) / scores.scale
     mix_real = qv.scale / 256 / qy.scale
     out: list[list[int]] = []
-    for line, on in zip(q, keep, strict=True):
+    for place, (line, on) in enumerate(zip(q, keep, strict=True)):
         sums = [sum(a * b for a, b in zip(line, other, strict=True)) for other in k]
         row = [clamp(requantize(s, *multiplier(score_real), "single") + scores.zero, -128, 127) for s in sums]
-        weights = softmax(row, scores.scale, on)
+        if mask is not None:
+            more = multiplier(mask[1].scale / scores.scale)
+            added = [requantize(m - mask[1].zero, *more, "single") for m in mask[0][place]]
+            row = [clamp(s + m, -128, 127) for s, m in zip(row, added, strict=True)]
+        kept = on if mask is None else [int(m != -128) for m in mask[0][place]]
+        weights = softmax(row, scores.scale, kept)
         mixed = [sum((w + 128) * (r[d] - qv.zero) for w, r in zip(weights, v, strict=True)) for d in range(len(v[0]))]
         out.append([clamp(requantize(m, *multiplier(mix_real), "single") + qy.zero, -128, 127) for m in mixed])
     return out
@@ -662,7 +668,8 @@ def test_lstm(n: int) -> None:
     assert (h, c) == (last[0].tolist(), cell[0].tolist())
 
 
-def test_attention() -> None:
+@pytest.mark.parametrize("added", [None, Q(0.07, 0), Q(0.031, 7)])
+def test_attention(added: Q | None) -> None:
     random = np.random.default_rng(4)
     q, k, v = (random.integers(-128, 128, (1, length, 8)).astype(np.int8) for length in (5, 9, 9))
     keep = random.random((1, 1, 5, 9)) < 0.6
@@ -672,6 +679,9 @@ def test_attention() -> None:
         Given("q", q, Quantization((0.03,), (0,))), Given("k", k, Quantization((0.05,), (0,))),
         Given("v", v, per_tensor(qv)), Given("mask", keep),
     )  # fmt: skip
+    mask = np.where(keep, random.integers(-127, 128, keep.shape), -128).astype(np.int8)
+    given = given if added is None else (*given[:3], Given("mask", mask, per_tensor(added)))
+    more = None if added is None else (mask[0, 0].tolist(), added)
     made = [((1, 5, 8), "i8", per_tensor(qy))]
     attributes: dict[str, AttributeValue] = {"heads": 2, "score_scale": scores.scale, "score_zero_point": scores.zero}
     (found,) = evaluated("attention", given, made, **attributes)
@@ -679,4 +689,4 @@ def test_attention() -> None:
     for head in range(2):
         part = slice(4 * head, 4 * head + 4)
         parts = (q[0, :, part].tolist(), k[0, :, part].tolist(), v[0, :, part].tolist())
-        assert attention_head(*parts, (0.03, 0.05), qv, qy, scores, on) == found[0, :, part].tolist()
+        assert attention_head(*parts, (0.03, 0.05), qv, qy, scores, on, more) == found[0, :, part].tolist()

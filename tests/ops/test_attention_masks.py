@@ -10,7 +10,7 @@ import torch
 
 from onchip.ops.attention import merge_heads, split_heads
 from onchip.ops.types import Refusal
-from tests.ops.witness import floats, ours
+from tests.ops.witness import floats, int8, integers, off, ours, q8, real
 
 FULL = (2, 3, 4, 5)  # batch, heads, queries, keys
 
@@ -33,3 +33,16 @@ def test_a_mask_of_another_shape_is_refused():
     x = np.zeros((2, 4, 18), np.float32)
     with pytest.raises(Refusal, match="does not broadcast"):
         ours("attention", {"heads": 3}, x, x, x, np.ones((4, 4), bool))
+
+
+def test_int8_masks_that_are_added_are_near_the_floats():
+    rng, scale = np.random.default_rng(2), 0.05
+    pq, pk, pv, py, pm = q8(0.02), q8(0.01), q8(0.02, 3), q8(0.02, -4), q8(scale)
+    q, k, v = (int8(rng, 2, n, 18) for n in (4, 9, 9))
+    mask = np.where(rng.random((1, 3, 4, 9)) < 0.7, rng.integers(-40, 40, (1, 3, 4, 9)), -128).astype(np.int8)
+    mask[..., 0] = 5
+    attributes = {"heads": 3, "score_scale": scale}
+    (got,) = integers("attention", attributes, [pq, pk, pv, pm], [py], q, k, v, mask)
+    added = np.where(mask == -128, -np.inf, real(mask, pm)).astype(np.float32)
+    parts = (real(t, p).astype(np.float32) for t, p in ((q, pq), (k, pk), (v, pv)))
+    assert off(got, ours("attention", {"heads": 3}, *parts, added)[0], py) <= 6

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import onchip as oc
 from onchip.errors import NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.evaluate import evaluate
@@ -88,12 +89,28 @@ def test_constant_additive_mask_becomes_a_keep_mask() -> None:
     assert q.tensor(q.node("y").inputs[3]).dtype == "bool"
 
 
-def test_an_additive_mask_that_is_an_input_is_refused() -> None:
+@pytest.mark.parametrize("is_input", [True, False])
+def test_an_additive_mask_becomes_int8_steps_and_its_lowest_drops(is_input: bool) -> None:
+    rng = RNG(5)
+    b = GraphBuilder("g")
+    mask = np.where(np.tri(5, dtype=np.bool_), rng.normal(0, 1, (2, 5, 5)), -1e9).astype(np.float32)[None]
+    x, made = b.input("x", (2, 5, 8)), b.input("mask", mask.shape) if is_input else b.constant("mask", mask)
+    b.output(str(b.node("attention", (x, x, x, made), name="y", heads=2)))
+    sample = {"x": normal(rng, 2, 5, 8)} | ({"mask": mask} if is_input else {})
+    q = close(b.finish(), sample, 0.1)
+    tensor = q.tensor(q.node("y").inputs[3])
+    assert tensor.dtype == "i8" and tensor.quantization is not None and tensor.quantization.zero_point == (0,)
+    if tensor.constant is not None and tensor.constant.data is not None:
+        assert ((tensor.constant.data == -128) == (mask == -1e9)).all()
+
+
+def test_a_mask_of_the_run_and_causal_together_are_refused() -> None:
     b = GraphBuilder("g")
     x, mask = b.input("x", (2, 5, 8)), b.input("mask", (1, 1, 5, 5))
-    b.output(str(b.node("attention", (x, x, x, mask), name="mix", heads=2)))
-    with pytest.raises(NotSupported, match=r"mix: OC1383 int8 attention takes a bool mask"):
-        quantize(b.finish(), None)
+    b.output(str(b.node("attention", (x, x, x, mask), name="mix", heads=2, causal=True)))
+    for dtype in ("int8", "bf16"):
+        with pytest.raises(NotSupported, match=r"mix: OC1383 a mask of the run and causal together"):
+            oc.estimate(b.finish(), "h100-sxm", dtype=dtype)
 
 
 @pytest.mark.parametrize(("gain", "bits"), [(0.01, 15), (1.0, 14), (40.0, 9)])
