@@ -236,13 +236,26 @@ def kernel(rng: Random) -> Kernel:
             return Kernel(writer.streams, tuple(writer.initial), rng.choice((1, 1, 2, 3)))
 
 
-def long_kernel(rng: Random) -> Kernel:
-    """Return a kernel with one long loop over all streams, extents clipped at its ends, as in compiled code."""
+def long_kernel(rng: Random, *, level: int = 0) -> Kernel:
+    """Return a kernel with one long loop over all streams, extents clipped at its ends, as in compiled code.
+
+    At level 1 the long loop stands in a short one, with steps before and behind it.
+    """
+    count = rng.randint(5, 150)
 
     class Long(Writer):
         def block(self, n_steps: int, *, nest: bool = True) -> None:
             self.handshake()
-            super().block(n_steps, nest=False)
+            if not nest:
+                super().block(n_steps, nest=False)
+                return
+            self.some_steps()
+            self.shared_loop(count, n_steps, nest=False)
+            self.some_steps()
+
+        def some_steps(self) -> None:
+            for _ in range(self.rng.randint(0, 2)):
+                self.step()
 
         def step(self) -> None:
             stream = self.rng.choice((LOAD, MATRIX, MATRIX, VECTOR, STORE))
@@ -254,23 +267,25 @@ def long_kernel(rng: Random) -> Kernel:
             self.emit(stream, instruction(self.rng, stream, self.depth[stream] + 1), [], [])
 
     writer = Long(rng, credits=True)
-    count = rng.randint(5, 150)
-    writer.shared_loop(count, rng.randint(0, 5), nest=False)
-    streams = tuple([stretched(rng, x, count) for x in code] for code in writer.streams)
+    if level == 0:
+        writer.shared_loop(count, rng.randint(0, 5), nest=False)
+    else:
+        writer.shared_loop(rng.choice((1, 2, 3, 5)), rng.randint(0, 5), nest=True)
+    streams = tuple([stretched(rng, x, count, level) for x in code] for code in writer.streams)
     return Kernel((streams[0], streams[1], streams[2], streams[3]), tuple(writer.initial), rng.choice((1, 1, 2)))
 
 
-def stretched(rng: Random, x: Instruction, count: int) -> Instruction:
-    """Make extents last: a coordinate or a remaining extent runs out near an end of the outermost loop of `count`."""
+def stretched(rng: Random, x: Instruction, count: int, level: int = 0) -> Instruction:
+    """Make extents last: a coordinate or a remaining extent runs out near an end of the loop of `count` at a level."""
     changes: dict[str, int | Affine] = {}
     for name in ("k_left", "n_left", "left0", "left1", "left2"):
         value = getattr(x, name, None)
         if isinstance(value, Affine) and value != Affine() and rng.random() < 0.8:
-            step = value.strides[0]
+            step = value.strides[level]
             changes[name] = value.plus(-step * (count - 1) if step < 0 else rng.randint(0, 3))
     for d in range(4):
-        if isinstance(x, LD | ST) and getattr(x, f"c{d}").strides[0] and rng.random() < 0.8:
-            step = getattr(x, f"c{d}").strides[0]
+        if isinstance(x, LD | ST) and getattr(x, f"c{d}").strides[level] and rng.random() < 0.8:
+            step = getattr(x, f"c{d}").strides[level]
             changes[f"limit{d}"] = getattr(x, f"box{d}") + max(step, 0) * (count - 1) + rng.randint(-4, 2)
             changes[f"c{d}"] = getattr(x, f"c{d}").plus(-step * (count - 1) if step < 0 else 0)
     return replace(x, **changes)  # type: ignore[arg-type]

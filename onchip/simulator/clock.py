@@ -26,6 +26,7 @@ from onchip.simulator import play
 from onchip.simulator.code import Code, Ints
 
 MAX_EVENTS = 1_000_000
+NO_RANGES = np.array([(0, -1)] * play.LEVELS, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,9 @@ def _play(program: Program, *, fast: bool, events: bool, progress: Callable[[int
 
 def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, room: int = 0) -> tuple[Ints, Ints]:
     """Return the totals of one kernel and the events that `room` had space for."""
-    low, high = interior(arrays) if fast else (0, -1)
+    ranges = interior(arrays) if fast else NO_RANGES
     rows = np.zeros((room, play.EVENT_FIELDS), np.int64)
-    totals, n = play.play(arrays.code, machine, arrays.initial, arrays.active, fast, low, high, rows)
+    totals, n = play.play(arrays.code, machine, arrays.initial, arrays.active, fast, ranges, rows)
     if totals[play.STATUS] != play.OK:
         problem = "deadlock" if totals[play.STATUS] == play.DEADLOCK else "semaphore overflow"
         raise InternalError("OC9007", name, f"{problem} after {totals[play.INSTRUCTIONS]} instructions")
@@ -125,9 +126,13 @@ def _key(arrays: KernelArrays) -> bytes:
     return b"".join(p.tobytes() for p in parts) + str(arrays.active).encode()
 
 
-def interior(arrays: KernelArrays) -> tuple[int, int]:
-    """Return the range of the outermost loop's indices in which its index clips nothing."""
-    low, high, code = 0, 1 << 40, arrays.code
+def interior(arrays: KernelArrays) -> Ints:
+    """Return, for the two outer levels of loops, the range of indices in which the level's index clips nothing."""
+    return np.array([_range(arrays.code, level) for level in range(play.LEVELS)], np.int64)
+
+
+def _range(code: Code, level: int) -> tuple[int, int]:
+    low, high, has_loop = 0, 1 << 40, False
     for stream in range(4):
         open_loops: list[tuple[int, int]] = []
         for i in range(int(code.starts[stream]), int(code.starts[stream + 1])):
@@ -135,20 +140,22 @@ def interior(arrays: KernelArrays) -> tuple[int, int]:
                 open_loops.pop()
             if code.ops[i] == LOOP.OP:
                 count, body = int(code.integers[i][0]), int(code.integers[i][1])
-                high = min(high, count - 1) if not open_loops else high
+                if len(open_loops) == level:
+                    high, has_loop = min(high, count - 1), True
                 open_loops.append((i + 1 + body, count))
                 continue
             counts = [c for _, c in open_loops]
-            for row, size, limit in _extents(code, i):
-                low, high = _narrow(row, size, limit, counts, low, high)
-    return low, high
+            for row, size, limit in _extents(code, i, level):
+                low, high = _narrow(row, size, limit, counts, level, low, high)
+    return (low, high) if has_loop else (0, -1)
 
 
-def _extents(code: Code, i: int) -> list[tuple[Ints, int, int | None]]:
-    """Return (operand, size, limit) of what can be clipped: coordinates have a limit, remaining extents have none."""
+def _extents(code: Code, i: int, level: int) -> list[tuple[Ints, int, int | None]]:
+    """Return (operand, size, limit) of what the level's index can clip: remaining extents have no limit."""
+    at = 1 + level
     op, integers, affines, has = code.ops[i], code.integers[i], code.affines[i], code.has[i]
     if op in (1, 2):
-        return [(affines[2 + d], int(integers[d]), int(integers[4 + d])) for d in range(4) if affines[2 + d][1]]
+        return [(affines[2 + d], int(integers[d]), int(integers[4 + d])) for d in range(4) if affines[2 + d][at]]
     if op == 3:
         places = ((1, 0), (2, 1))
     elif op == 4:
@@ -157,12 +164,14 @@ def _extents(code: Code, i: int) -> list[tuple[Ints, int, int | None]]:
         places = ((3, 0), (4, 1), (5, 2), (6, 3))
     else:
         return []
-    return [(affines[a], int(integers[n]), None) for a, n in places if has[a] and affines[a][1]]
+    return [(affines[a], int(integers[n]), None) for a, n in places if has[a] and affines[a][at]]
 
 
-def _narrow(row: Ints, size: int, limit: int | None, counts: list[int], low: int, high: int) -> tuple[int, int]:
-    inner = [int(row[2 + level]) * (count - 1) for level, count in enumerate(counts[1:])]
-    base, step = int(row[0]), int(row[1])
+def _narrow(
+    row: Ints, size: int, limit: int | None, counts: list[int], level: int, low: int, high: int
+) -> tuple[int, int]:
+    inner = [int(row[1 + other]) * (count - 1) for other, count in enumerate(counts) if other != level]
+    base, step = int(row[0]), int(row[1 + level])
     least, most = base + sum(min(0, v) for v in inner), base + sum(max(0, v) for v in inner)
     bounds = [(least, size if limit is None else 0, 1)]
     if limit is not None:

@@ -5,10 +5,7 @@ sets. Out: a row of totals (play.py) and, where asked for, the events. Time 0 is
 
 The engine always takes the stream whose next instruction can start first (ties: stream order), so everything that
 happens later starts no earlier, tokens of a semaphore are in order of time, and far transfers are served in the order
-of their requests. `fast` skips whole periods: when, at two iterations of the outermost loop, everything that can
-still matter is the same up to a shift in time, the iterations between repeat exactly. Loop indices change durations
-only through clipped extents; the caller gives the range of iterations in which nothing is clipped by the outermost
-index.
+of their requests. `fast` skips whole periods of the two outer levels of loops (periods.py).
 """
 
 # pyright: basic
@@ -23,6 +20,7 @@ from onchip.isa.native import OPTIONS
 from onchip.isa.timing import ceil_div, matmul_latency, matmul_occupancy, vector_occupancy, weight_load_occupancy
 from onchip.simulator import operands
 from onchip.simulator.operands import ACC
+from onchip.simulator.periods import NEXT_SAVE, repeat
 from onchip.simulator.play import (
     ACCUMULATOR_BYTES,
     CYCLES,
@@ -32,15 +30,14 @@ from onchip.simulator.play import (
     INSTRUCTIONS,
     LAST_MATRIX,
     LAST_VECTOR,
+    LEVELS,
     LOCAL_READ,
     LOCAL_WRITE,
     MACS,
     MATRIX_BUSY,
     N_MATMULS,
-    N_TOTALS,
     OVERFLOW,
     SHARED_BYTES,
-    SNAPSHOT,
     STALL_FILL,
     STALL_MEMORY,
     STALL_VECTOR,
@@ -51,7 +48,6 @@ from onchip.simulator.play import (
     VECTOR_LANES,
 )  # fmt: skip
 
-FIRST_CHECK = 4
 BYTES = (1, 2, 4, 4, 2, 2, 4, 1, 4)
 
 inner = njit(**OPTIONS)
@@ -109,48 +105,14 @@ def rate_index(op, sub):
     return 200 + (0 if op == 5 else (1 if op == 7 else 2))
 
 
-@inner
-def snapshot(out, now, ref, pc, depth, index, free, comp, matrix, ports, nums, tokens, heads, counts):
-    """Write everything that decides the future, relative to `now`."""
-    at = 0
-    for s in range(4):
-        out[at] = pc[s]
-        out[at + 1] = depth[s]
-        out[at + 2] = index[s, 0] - index[ref, 0]
-        out[at + 3] = index[s, 1]
-        out[at + 4] = index[s, 2]
-        out[at + 5] = index[s, 3]
-        out[at + 6] = (free[s] if s == ref else max(free[s], now)) - now
-        out[at + 7] = max(comp[s], now) - now
-        at += 8
-    for q in range(8):
-        out[at] = counts[q]
-        for j in range(TOKENS):
-            out[at + 1 + j] = max(tokens[q, (heads[q] + j) % TOKENS], now) - now if j < counts[q] else 0
-        at += TOKENS + 1
-    out[at] = matrix[0] - now
-    for i in range(1, 4):
-        out[at + i] = max(matrix[i], now) - now
-    for p in range(2):
-        out[at + 4 + p] = max(ports[p], now * nums[p]) - now * nums[p]
-
-
-@inner
-def equal(a, b):
-    for i in range(SNAPSHOT):
-        if a[i] != b[i]:
-            return False
-    return True
-
-
 def play_streams(
-    ops, waits, signals, subs, integers, affines, has, starts, machine, initial, active, fast, low, high, events,
-    totals, snapshots, tokens, loops, rows,
+    ops, waits, signals, subs, integers, affines, has, starts, machine, initial, active, fast, ranges, events, totals,
+    snapshots, tokens, kept_tokens, loops, rows,
 ):  # fmt: skip
-    """Run one kernel, write its totals; returns the number of events. The last four are room, all zero (play.py)."""
-    current, saved, saved_totals = snapshots[0], snapshots[1], rows[0]
+    """Run one kernel, write its totals; returns the number of events. The last five are room, all zero (play.py)."""
+    kept_totals, marks = rows[0:LEVELS], rows[14 : 14 + LEVELS]
     loop_start, loop_end, loop_count, index = loops[0], loops[1], loops[2], loops[3]
-    pc, depth, free, comp, done = rows[1], rows[2], rows[3], rows[4], rows[5]
+    pc, depth, free, comp, done = rows[16], rows[2], rows[3], rows[4], rows[5]
     matrix = rows[6]  # array free, shadow free, shadow ready, last sum
     waited_memory, waited_other, heads, counts = rows[7], rows[8], rows[9], rows[10]
     ports, nums, dens = rows[11], rows[12], rows[13]
@@ -163,8 +125,9 @@ def play_streams(
         if p == 0 and nums[p] * machine[timing.CORE_DEN] > machine[timing.CORE_NUM] * dens[p]:
             nums[p], dens[p] = machine[timing.CORE_NUM], machine[timing.CORE_DEN]
     ref = 1 if starts[2] > starts[1] else (2 if starts[3] > starts[2] else 0)
-    saved_time, saved_iteration, next_save, has_saved = 0, 0, 1, False
-    n_events, has_matrix, n_checks, load_cycles = 0, starts[2] > starts[1], 0, 0
+    for kept in range(LEVELS):
+        marks[kept, NEXT_SAVE] = 1
+    n_events, has_matrix, load_cycles = 0, starts[2] > starts[1], 0
     while True:
         best, best_time = -1, 0
         for s in range(4):
@@ -298,7 +261,7 @@ def play_streams(
                 counts[q] += 1
             mask >>= 1
             q += 1
-        wrapped = False
+        level = -1  # of the loop that the reference stream begins again
         if op == 9:
             d = depth[s]
             loop_start[s, d], loop_end[s, d] = i + 1, i + 1 + ints[1]
@@ -310,54 +273,14 @@ def play_streams(
             if index[s, d] + 1 < loop_count[s, d]:
                 index[s, d] += 1
                 pc[s] = loop_start[s, d]
-                wrapped = s == ref and d == 0
+                level = d if s == ref and d < LEVELS else -1
                 break
             index[s, d] = 0
             depth[s] -= 1
-        if not (fast and wrapped) or high - low < FIRST_CHECK:
-            continue
-        smallest, largest, aligned = index[0, 0], index[0, 0], True
-        for other in range(4):
-            if starts[other + 1] == starts[other]:
-                continue
-            if depth[other] == 0 or loop_count[other, 0] != loop_count[ref, 0]:
-                aligned = False
-            smallest, largest = min(smallest, index[other, 0]), max(largest, index[other, 0])
-        for other in range(4):
-            if starts[other + 1] > starts[other]:
-                smallest, largest = min(smallest, index[other, 0]), max(largest, index[other, 0])
-        if not aligned or smallest < low:
-            continue
-        snapshot(current, now, ref, pc, depth, index, free, comp, matrix, ports, nums, tokens, heads, counts)
-        if has_saved and equal(current, saved):
-            period, shift = index[ref, 0] - saved_iteration, now - saved_time
-            skips = max(0, (high - largest) // period)
-            for other in range(4):
-                index[other, 0] += skips * period
-                free[other] += skips * shift
-                comp[other] += skips * shift
-                matrix[other] += skips * shift
-                waited_memory[other] += skips * shift
-                waited_other[other] += skips * shift
-            for semaphore in range(8):
-                for j in range(TOKENS):
-                    tokens[semaphore, j] += skips * shift
-            for p in range(2):
-                ports[p] += skips * shift * nums[p]
-            for j in range(N_TOTALS):
-                if j != STATUS and j != CYCLES and j != LAST_MATRIX and j != LAST_VECTOR:
-                    totals[j] += skips * (totals[j] - saved_totals[j])
-            totals[CYCLES] = max(comp[0], comp[1], comp[2], comp[3])
-            totals[LAST_MATRIX] += skips * shift
-            totals[LAST_VECTOR] += skips * shift
-            has_saved, fast = False, 0
-            continue
-        n_checks += 1
-        if n_checks == next_save:
-            next_save *= 2
-            for j in range(SNAPSHOT):
-                saved[j] = current[j]
-            for j in range(N_TOTALS):
-                saved_totals[j] = totals[j]
-            saved_time, saved_iteration, has_saved = now, index[ref, 0], True
+        if fast and level >= 0:
+            repeat(
+                level, now, ref, ranges[level, 0], ranges[level, 1], starts, pc, depth, loop_start, loop_count, index,
+                free, comp, matrix, waited_memory, waited_other, ports, nums, tokens, heads, counts, totals,
+                marks[level], snapshots[0], snapshots[1 + level], kept_tokens[level], kept_totals[level],
+            )  # fmt: skip
     return n_events

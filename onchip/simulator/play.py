@@ -20,17 +20,23 @@ N_TOTALS = 20
 OK, DEADLOCK, OVERFLOW = 0, 1, 2
 EVENT_FIELDS = 4
 TOKENS = 64  # the most that a semaphore holds
+LEVELS = 2  # of loops whose repeating iterations are skipped
 SNAPSHOT = 4 * 8 + 8 * (TOKENS + 1) + 16
-PARAMETERS = "b1 b1 b1 b1 q2 q3 b2 q1 q1 q1 i i i i q2 q1 q2 q2 q3 q2"
+PARAMETERS = "b1 b1 b1 b1 q2 q3 b2 q1 q1 q1 i i q2 q2 q1 q2 q2 q3 q3 q2"
 
 
 def play(
-    code: Code, machine: Ints, initial: Ints, active: int, fast: bool, low: int, high: int, events: Ints
+    code: Code, machine: Ints, initial: Ints, active: int, fast: bool, ranges: Ints, events: Ints
 ) -> tuple[Ints, int]:
-    """Run one kernel; return its totals and the number of events written."""
+    """Run one kernel; return its totals and the number of events written.
+
+    `ranges` has, for each level of loops, the first and the last index that clips nothing.
+    """
     totals = np.zeros(N_TOTALS, np.int64)
-    snapshots, tokens = np.zeros((2, SNAPSHOT), np.int64), np.zeros((8, TOKENS), np.int64)
-    loops, rows = np.zeros((4, 4, 5), np.int64), np.zeros((14, N_TOTALS), np.int64)
+    snapshots, tokens = np.zeros((1 + LEVELS, SNAPSHOT), np.int64), np.zeros((1 + LEVELS, 8, TOKENS), np.int64)
+    loops, rows = np.zeros((4, 4, 5), np.int64), np.zeros((17, N_TOTALS), np.int64)
     run = native("simulator.engine", "play_streams", PARAMETERS)
-    n = run(*code, machine, initial, active, fast, low, high, events, totals, snapshots, tokens, loops, rows)
+    n = run(
+        *code, machine, initial, active, fast, ranges, events, totals, snapshots, tokens[0], tokens[1:], loops, rows
+    )
     return totals, n

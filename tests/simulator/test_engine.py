@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onchip.isa import RECORD
 from onchip.simulator import play
-from onchip.simulator.clock import KernelArrays, code_of, interior
+from onchip.simulator.clock import NO_RANGES, KernelArrays, code_of, interior
 from tests import control_model
 from tests.strategies import Kernel, kernel, kernels, long_kernel, long_kernels, machine, machines
 
@@ -30,9 +30,9 @@ def arrays_of(made: Kernel) -> KernelArrays:
 
 def engine_run(made: Kernel, numbers: Numbers, *, fast: bool = False, room: int = 0) -> tuple[Numbers, list[Event]]:
     arrays = arrays_of(made)
-    low, high = interior(arrays) if fast else (0, -1)
+    ranges = interior(arrays) if fast else NO_RANGES
     rows = np.zeros((room, play.EVENT_FIELDS), np.int64)
-    totals, n = play.play(arrays.code, numbers, arrays.initial, made.active, fast, low, high, rows)
+    totals, n = play.play(arrays.code, numbers, arrays.initial, made.active, fast, ranges, rows)
     return totals, [(int(s), int(start), int(end)) for s, start, end, _ in rows[:n]]
 
 
@@ -71,13 +71,14 @@ def test_long_loops_too(made: Kernel, numbers: Numbers) -> None:
     check(made, numbers)
 
 
-def test_skipping_repeated_iterations_is_exact() -> None:
+@pytest.mark.parametrize("level", [0, 1])
+def test_skipping_repeated_iterations_is_exact(level: int) -> None:
     """1,000 loops whose extents are clipped at the ends: all totals but the causes of stalls are equal."""
     stalls = [play.STALL_FILL, play.STALL_MEMORY, play.STALL_VECTOR, play.STALL_WEIGHTS]
     exact = [i for i in range(play.N_TOTALS) if i not in stalls]
     for seed in range(1000):
         rng = Random(seed)
-        made, numbers = long_kernel(rng), machine(rng)
+        made, numbers = long_kernel(rng, level=level), machine(rng)
         slow, _ = engine_run(made, numbers)
         fast, _ = engine_run(made, numbers, fast=True)
         assert slow[play.STATUS] == play.OK
