@@ -232,7 +232,9 @@ def compile(
     """Return the program of a network on a chip, with the constants' bytes. Raises NotSupported, DoesNotFit."""
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     if chip.evidence == "estimate":
-        fact = "array and dataflow unpublished; estimate only"
+        is_known = chip.geometry == "published"
+        why = f"no program for dataflow {chip.matrix.dataflow}" if is_known else "array and dataflow unpublished"
+        fact = f"{why}; estimate only"
         raise NotSupported("OC1331", chip.name, fact, next="Use onchip estimate, or a chip of another evidence level")
     return _program(graph, chip, samples, dtype, rounding, effort, watch, with_data=True)
 

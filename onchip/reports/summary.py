@@ -23,7 +23,7 @@ FIDELITIES: dict[str, Fidelity] = {"estimate": "estimate", "event": "event", "rt
 EVIDENCE = {
     "rtl": "evidence rtl: our hardware runs this program in lockstep",
     "program": "evidence program: our program on a machine with this chip's numbers; vendors time their own programs",
-    "estimate": "evidence estimate: array and dataflow are unpublished, so this is a price, not a program",
+    "estimate": "evidence estimate: array or dataflow is unpublished or has no program, so this is a price",
 }
 
 
