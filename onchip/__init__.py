@@ -3,8 +3,8 @@
 In:       a network (ONNX, PyTorch, or one of ours) and a chip (one TOML file).
 Out:      what it costs, why, and the program that runs it bit for bit.
 Promises: `import onchip` loads nothing heavy; a name is imported from its room when it is first used.
-Names:    read, check, estimate, quantize, compile, simulate, evaluate, report, compare;
-          Chip, Graph, Plan, Program, Trace, Report, Check.
+Names:    read, check, estimate, quantize, compile, simulate, evaluate, evaluate_steps, report, compare;
+          Chip, Graph, Plan, Program, Runner, Trace, Report, Check.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from onchip.chip import Chip
     from onchip.errors import OnchipError
     from onchip.ir.check import Check
-    from onchip.ir.evaluate import evaluate
+    from onchip.ir.evaluate import evaluate, evaluate_steps
     from onchip.ir.graph import Graph
     from onchip.ir.plan import Plan
     from onchip.ir.program import Program
     from onchip.ir.report import Report
     from onchip.ir.trace import Trace
     from onchip.pipeline import check, compare, compile, estimate, quantize, read, report, simulate
+    from onchip.simulator.values import Runner
     from onchip.units import Quantity
 
 __version__ = "0.1.0"
@@ -34,12 +35,14 @@ __all__ = [
     "compile",
     "simulate",
     "evaluate",
+    "evaluate_steps",
     "report",
     "compare",
     "Chip",
     "Graph",
     "Plan",
     "Program",
+    "Runner",
     "Trace",
     "Report",
     "Check",
@@ -58,6 +61,8 @@ _HOMES = {
     "report": "onchip.pipeline",
     "compare": "onchip.pipeline",
     "evaluate": "onchip.ir.evaluate",
+    "evaluate_steps": "onchip.ir.evaluate",
+    "Runner": "onchip.simulator.values",
     "Chip": "onchip.chip",
     "Graph": "onchip.ir.graph",
     "Plan": "onchip.ir.plan",

@@ -7,8 +7,31 @@ import pytest
 import onchip
 
 DOCUMENTED = {
-    *("read", "check", "estimate", "quantize", "compile", "simulate", "evaluate", "report", "compare"),
-    *("Chip", "Graph", "Plan", "Program", "Trace", "Report", "Check", "Quantity", "OnchipError", "__version__"),
+    *(
+        "read",
+        "check",
+        "estimate",
+        "quantize",
+        "compile",
+        "simulate",
+        "evaluate",
+        "evaluate_steps",
+        "report",
+        "compare",
+    ),
+    *(
+        "Chip",
+        "Graph",
+        "Plan",
+        "Program",
+        "Runner",
+        "Trace",
+        "Report",
+        "Check",
+        "Quantity",
+        "OnchipError",
+        "__version__",
+    ),
 }
 
 

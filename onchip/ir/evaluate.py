@@ -5,11 +5,12 @@ its float meaning; tensors of narrow floats (tf32, f16, bf16, fp8) are computed 
 `boundary="int"` leaves out quantize nodes at graph inputs and dequantize nodes at graph outputs: integers in (by the
 name of the quantized tensor), integers out. A value given for an inner tensor stands for it.
 `watch(name, value)` sees every tensor as it is made.
+A state that is not given is zero (its zero point); `evaluate_steps` runs a sequence and carries the states on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 Watch = Callable[[str, NDArray[Any]], None]
 INTEGER_DTYPES = ("i8", "i16", "u8")
 NARROW = ("tf32", "f16", "bf16", "fp8")
+NUMPY = {"bool": np.bool_, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "i64": np.int64}
 KINDS = {"bool": "b", "i8": "iu", "u8": "iu", "i16": "iu", "i32": "iu", "i64": "iu"}
 
 
@@ -38,9 +40,43 @@ def evaluate(
     """
     if boundary not in ("float", "int"):
         raise UsageError("OC1404", graph.name, f"boundary '{boundary}'", limit="it is 'float' or 'int'")
-    values = _given(graph, inputs, boundary)
+    values = _run_all(graph, inputs, boundary, watch)
+    return {name: _value(graph, name, values) for name in graph.outputs}
+
+
+def evaluate_steps(
+    graph: Graph, steps: Iterable[Mapping[str, NDArray[Any]]], *, boundary: str = "float", watch: Watch | None = None
+) -> list[Arrays]:
+    """Return the outputs of run after run: a state that a step does not give has the value that the run before made.
+
+    Raises what `evaluate` raises.
+    """
+    found: list[Arrays] = []
+    states: Arrays = {}
+    for inputs in steps:
+        values = _run_all(graph, {**states, **inputs}, boundary, watch)
+        states = {given: _value(graph, made, values) for given, made in graph.states}
+        found.append({name: _value(graph, name, values) for name in graph.outputs})
+    return found
+
+
+def initial_states(graph: Graph) -> Arrays:
+    """Return zeros (zero points) for every state whose shape has only numbers."""
+    found: Arrays = {}
+    for name, _ in graph.states:
+        tensor = graph.tensor(name)
+        if all(isinstance(d, int) for d in tensor.shape):
+            zero = tensor.quantization.zero_point[0] if tensor.quantization is not None else 0
+            dtype = NUMPY.get(tensor.dtype, np.float32)
+            found[name] = np.full(tuple(int(d) for d in tensor.shape), zero, dtype)
+    return found
+
+
+def _run_all(graph: Graph, inputs: Mapping[str, NDArray[Any]], boundary: str, watch: Watch | None) -> Arrays:
+    """Return the values that are left after a run: what the graph keeps."""
+    values = _given(graph, {**initial_states(graph), **inputs}, boundary)
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    kept = {*graph.outputs, *(made for _, made in graph.states)}
+    kept = set(graph.kept)
     for position, node in enumerate(graph.nodes):
         if all(output in values for output in node.outputs):
             continue
@@ -52,7 +88,7 @@ def evaluate(
         for name in node.inputs:
             if last_use[name] == position and name not in kept:
                 values.pop(name, None)
-    return {name: _value(graph, name, values) for name in graph.outputs}
+    return values
 
 
 def _given(graph: Graph, inputs: Mapping[str, NDArray[Any]], boundary: str) -> Arrays:

@@ -156,6 +156,11 @@ class Graph:
         return Graph(self.name, tensors, nodes, self.inputs, self.outputs, self.states)
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """Return what has to be there after a run: the outputs, and what the states become."""
+        return tuple(dict.fromkeys((*self.outputs, *(made for _, made in self.states))))
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """Return the names of the dimensions that have no number yet, sorted."""
         return tuple(sorted({d for t in self.tensors for d in t.shape if isinstance(d, str)}))

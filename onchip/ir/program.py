@@ -3,7 +3,8 @@
 In: records from the lowering. Out: a frozen noun that the simulator runs, the assembler text and the binary. The
 constructor refuses fields that do not fit their bits, an instruction in the wrong stream, loops that do not nest or go
 deeper than the stack, a semaphore with two producers or two consumers, and a kernel whose semaphores do not return to
-the counts it started with. Addresses are bytes; far memory starts with the regions in order.
+the counts it started with. `states` are (in, out) pairs, as in
+Graph: tensors of the host's part, or regions. Addresses are bytes; far memory starts with the regions in order.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A tensor's place in far memory: `kind` is input, output, constant or intermediate; data as the chip stores it."""
+    """A tensor's place in far memory: `kind` is input, output, constant or intermediate.
+
+    `data` is what the chip stores there: a constant's values, or those that a state starts with.
+    """
 
     name: str
     address: int
@@ -80,6 +84,7 @@ class Program:
     outputs: tuple[str, ...] = ()
     host_before: Graph | None = None
     host_after: Graph | None = None
+    states: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for stream, records in enumerate(self.streams):
@@ -104,6 +109,8 @@ class Program:
         for r in self.regions:
             digest.update(f"{r.name}|{r.address}|{r.n_bytes}|{r.kind}|{r.shape}|{r.dtype}".encode())
             digest.update(r.data.tobytes() if r.data is not None else b"")
+        for given, made in self.states:
+            digest.update(f"{given}|{made}".encode())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -135,7 +142,7 @@ class Program:
         streams = tuple(decode_stream(w) for w in words)
         return Program(
             self.name, self.chip, (streams[0], streams[1], streams[2], streams[3]), self.kernels, self.regions,
-            self.dtype, self.model, self.outputs, self.host_before, self.host_after,
+            self.dtype, self.model, self.outputs, self.host_before, self.host_after, self.states,
         )  # fmt: skip
 
     def __str__(self) -> str:

@@ -76,6 +76,7 @@ def _header(program: Program) -> dict[str, Any]:
         ],
         "regions": [[r.name, r.address, r.n_bytes, r.kind, list(r.shape), r.dtype] for r in program.regions],
         "outputs": list(program.outputs),
+        "states": [list(pair) for pair in program.states],
         "before": str(program.host_before) if program.host_before else "",
         "after": str(program.host_after) if program.host_after else "",
     }
@@ -107,6 +108,7 @@ def _build(arrays: Arrays) -> tuple[Program, Graph | None]:
         _name(header["name"]), chip, (streams[0], streams[1], streams[2], streams[3]), kernels, regions,
         _name(header["dtype"]), model, _names(header["outputs"]),
         read_graph_text(header["before"], constants), read_graph_text(header["after"], constants),
+        tuple(map(_pair, header.get("states", []))),
     )  # fmt: skip
     if program.hash != header["hash"]:
         raise BadFile("OC1242", "header", "the program is not the one whose hash the file gives")
@@ -135,6 +137,11 @@ def _kernel(row: list[Any], lengths: list[int], chip: Chip) -> KernelCode:
     if len(grid) != 2 or min(map(count, grid)) < 1 or prod(grid) > chip.cores.count:
         raise BadFile("OC1242", str(name), f"runs on a grid of {grid} cores")
     return KernelCode(_name(name), _names(nodes), tuple(starts), tuple(ends), count(macs), count(local), tuple(grid))
+
+
+def _pair(value: Any) -> tuple[str, str]:
+    given, made = _names(value)
+    return given, made
 
 
 def _name(value: Any) -> str:

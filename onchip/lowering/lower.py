@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from onchip.ir.evaluate import initial_states
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import KernelCode, Model, Program, Region
@@ -55,7 +56,7 @@ def lower(plan: Plan, model: Model, *, with_data: bool) -> Program:
     return Program(
         plan.graph.name, plan.chip, (records[0], records[1], records[2], records[3]), tuple(kernels), regions,
         plan.dtype,
-        model, plan.graph.outputs, before, after,
+        model, plan.graph.outputs, before, after, plan.graph.states,
     )  # fmt: skip
 
 
@@ -69,7 +70,7 @@ def _host_part(plan: Plan, names: tuple[str, ...]) -> Graph | None:
     read = [name for node in nodes for name in node.inputs if name]
     inputs = tuple(dict.fromkeys(t for t in read if t not in made and graph.tensor(t).constant is None))
     inner = {name for node in graph.nodes if node.name not in names for name in node.inputs}
-    outputs = tuple(t for t in made if t in inner or t in graph.outputs)
+    outputs = tuple(t for t in made if t in inner or t in graph.kept)
     tensors = tuple(t for t in graph.tensors if t.name in {*made, *read})
     return Graph(f"{graph.name}.host", tensors, nodes, inputs, outputs)
 
@@ -168,6 +169,7 @@ def _kernel_code(kernel: Kernel, starts: tuple[int, ...], ends: tuple[int, ...],
 
 def _tensor_regions(context: Context) -> list[Region]:
     found: list[Region] = []
+    starts = initial_states(context.graph)
     for place in context.plan.places:
         tensor = context.graph.tensor(place.tensor)
         shape = tuple(int(d) for d in tensor.shape)
@@ -176,6 +178,8 @@ def _tensor_regions(context: Context) -> list[Region]:
         if place.kind == "constant" and context.with_data:
             array = context.array(place.tensor)
             data = _data(context, array, dtype)
+        if place.tensor in starts and tensor.quantization is not None:
+            data = as_bytes(starts[place.tensor])
         n_bytes = data.nbytes if data is not None else min(place.size, prod(shape) * _bytes(context, dtype))
         found.append(Region(place.tensor, place.address, n_bytes, place.kind, shape, dtype, data))
     return found

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.errors import UsageError, did_you_mean
-from onchip.ir.evaluate import evaluate
+from onchip.ir.evaluate import evaluate, initial_states
 from onchip.ir.graph import Graph, Node
 from onchip.ops.attention import head_widths, keep_mask, score_factor, split_heads
 from onchip.ops.registry import OPS
@@ -70,7 +70,7 @@ class Calibration:
 def calibrate(
     graph: Graph, samples: Sequence[Sample] | None, *, method: str = "minmax", percentile: float | None = None
 ) -> Calibration:
-    """Run the samples through the graph and note the ranges.
+    """Run the samples through the graph and note the ranges; a state that a sample does not give is carried on.
 
     `percentile` in (50, 100] belongs to the method of that name: that share of the values is kept on either side.
     Raises UsageError for an unknown method, an empty list of samples, such a percentile, or values that are not finite.
@@ -86,15 +86,21 @@ def calibrate(
     within = [n for n in graph.nodes if n.op in _INNER]
     needed = {name for n in within for name in n.inputs}
     masks = additive_masks(graph)
+    following = {new for _, new in graph.states}
     tensors: dict[str, Range] = {}
     spreads: dict[str, Spread] = {}
     inner: dict[str, Range] = {}
-    for sample in samples:
+    states: dict[str, Array] = {}
+    for given in samples:
+        sample = {**initial_states(graph), **states, **given}
+        made = dict[str, Array]()
         kept: dict[str, Array] = {}
 
-        def watch(name: str, value: Array, kept: dict[str, Array] = kept) -> None:
+        def watch(name: str, value: Array, kept: dict[str, Array] = kept, made: dict[str, Array] = made) -> None:
             if name in needed:
                 kept[name] = value
+            if name in following:
+                made[name] = value
             if name in masks:
                 value = np.where(value > DROPS, value, 0.0)
             if name in floats:
@@ -106,6 +112,7 @@ def calibrate(
         for name in graph.inputs:
             watch(name, np.asarray(sample[name]))
         evaluate(graph, sample, watch=watch)
+        states = {state: made[new] for state, new in graph.states if new in made}
         for node in within:
             _join(inner, node.name, _INNER[node.op](node, [_value(graph, kept, name) for name in node.inputs]))
     return Calibration(tensors, inner, spreads=spreads, percentile=share)

@@ -141,7 +141,9 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
     is made at once in the parameters of that node's output: the producer requantizes anyway, and values outside of the
     clip saturate as they should. Nor is a range wider than what the only reader tells apart (TOLD_APART).
     """
-    states = {n.outputs[0]: _given_state(graph, n) for n in graph.nodes}
+    states = {n.outputs[0]: _given_state(graph, n) for n in graph.nodes} | {
+        given: (made,) for given, made in graph.states
+    }
     later = _handed_back(graph)
     balanced = _balanced(graph)
     chosen: dict[str, Quantization] = {}
@@ -189,7 +191,7 @@ def _balanced(graph: Graph) -> frozenset[str]:
 def _told_apart(graph: Graph, name: str) -> Range:
     """Give the limits outside of which the only reader of a tensor does not tell values apart."""
     readers = {node.op for node in graph.consumers(name)}
-    if len(readers) != 1 or name in graph.outputs:
+    if len(readers) != 1 or name in graph.kept:
         return (-inf, inf)
     return TOLD_APART.get(readers.pop(), (-inf, inf))
 
@@ -203,8 +205,9 @@ def _handed_back(graph: Graph) -> dict[str, str]:
             continue
         for name in node.inputs:
             maker = makers.get(name)
-            is_free = maker is not None and maker.op not in (*FIXED, *SAME_SCALE, *RECURRENT)
-            if is_free and len(graph.consumers(name)) == 1 and name not in graph.outputs:
+            is_state = any(name == given for given, _ in graph.states)
+            is_free = is_state if maker is None else maker.op not in (*FIXED, *SAME_SCALE, *RECURRENT)
+            if is_free and len(graph.consumers(name)) == 1 and name not in graph.kept:
                 later[name] = node.outputs[0]
     for node in graph.nodes:  # a given state has what the new one has
         for name in _given_state(graph, node):

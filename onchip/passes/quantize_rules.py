@@ -213,7 +213,8 @@ class Rewrite:
         for name in self.graph.outputs:
             self.keep(self.float(name))
         g = self.graph
-        return Graph(g.name, tuple(self.tensors.values()), tuple(self.nodes), g.inputs, g.outputs, g.states)
+        states = tuple((given, self.float(made) if self._is_float(made) else made) for given, made in g.states)
+        return Graph(g.name, tuple(self.tensors.values()), tuple(self.nodes), g.inputs, g.outputs, states)
 
 
 Rule = Callable[[Rewrite, Node], None]

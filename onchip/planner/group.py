@@ -100,7 +100,7 @@ def _before(graph: Graph) -> list[str]:
 
 def _after(graph: Graph, before: set[str]) -> list[str]:
     """Nodes that only finish graph outputs."""
-    wanted, found = set(graph.outputs), list[str]()
+    wanted, found = set(graph.kept), list[str]()
     for node in reversed(graph.nodes):
         only_outputs = all(o in wanted for o in node.outputs) and node.outputs
         if node.op in HOST_OPS and node.op != "quantize" and only_outputs and node.name not in before:
@@ -143,7 +143,7 @@ def _joined(graph: Graph, node: Node, found: Grouping, makers: dict[str, Group])
 
 def _may_join(graph: Graph, node: Node, group: Group, found: Grouping, makers: dict[str, Group]) -> bool:
     tensor = group.output
-    if group.nodes[0].op not in ANCHORS_THAT_CHAIN or tensor in graph.outputs or len(graph.consumers(tensor)) != 1:
+    if group.nodes[0].op not in ANCHORS_THAT_CHAIN or tensor in graph.kept or len(graph.consumers(tensor)) != 1:
         return False
     if any(n.op == "max_pool2d" for n in group.nodes):
         return False

@@ -79,7 +79,7 @@ def _places(graph: Graph, grouping: Grouping, dtype: str) -> tuple[Place, ...]:
     births, deaths = _lives(graph, grouping)
     placed: list[tuple[int, int, int, int]] = []  # birth, death, address, end
     places: list[Place] = []
-    outputs = {grouping.root(_before_host(graph, grouping, o)) for o in graph.outputs}
+    outputs = {grouping.root(_before_host(graph, grouping, o)) for o in graph.kept}
     for tensor in sorted(births, key=lambda t: (births[t], t)):
         size = -(-prod(dims(graph, tensor)) * _bytes(graph, tensor, dtype) // LINE) * LINE
         kind = "input" if births[tensor] < 0 else "output" if tensor in outputs else "intermediate"

@@ -28,6 +28,7 @@ from onchip.simulator.float_matrix import make_float_scratch
 from onchip.simulator.float_vectors import make_float_stage
 from onchip.simulator.nests import NEST, find_nests, make_scratch
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
+from onchip.simulator.states import state_places
 from onchip.simulator.vectors import make_memory, make_stage
 
 ORDER = (0, 1, 2, 3)
@@ -35,7 +36,11 @@ NUMPY = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "bool"
 
 
 class Runner:
-    """A program ready to run: memories of one core and the constants in place. Call it with inputs, get outputs."""
+    """A program ready to run: memories of one core and the constants in place. Call it with inputs, get outputs.
+
+    States (KV cache, RNN state) start at zero and stay from one call to the next; a call that gives a state's value
+    goes on from that one. `states` reads them, `reset` puts zeros back.
+    """
 
     def __init__(self, program: Program, *, order: tuple[int, int, int, int] = ORDER) -> None:
         self.program = program
@@ -48,6 +53,9 @@ class Runner:
         self._far = np.zeros(program.far_bytes + MARGIN, np.uint8)
         for region in program.regions:
             self._place(region)
+        self._places = state_places(program)
+        self._carried = dict[str, NDArray[Any]]()
+        self._fresh = {given for given, _, _ in self._places.kept}  # not yet in far memory
         self._memory = make_memory(program.chip.local.size_bytes, program.chip.local.accumulator_bytes // 4)
 
     def _place(self, region: Region) -> None:
@@ -61,19 +69,58 @@ class Runner:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs. Raises UsageError where an input is missing or has another shape."""
         before, after = self.program.host_before, self.program.host_after
-        tensors = dict(inputs)
+        tensors = {**self._zeros(), **self._carried, **inputs}
         if before is not None:
-            tensors |= evaluate(before, {name: value for name, value in inputs.items() if name in before.inputs})
+            tensors |= evaluate(before, {name: tensors[name] for name in before.inputs if name in tensors})
+        stay = {r.name for given, r, _ in self._places.kept if given not in self._fresh and given not in inputs}
         given = {region.address for region in self.program.regions if region.name in tensors}
         for region in self.program.regions:
             is_renaming = region.name not in tensors and region.address in given
-            if region.kind == "input" and not is_renaming:
+            if region.kind == "input" and not is_renaming and region.name not in stay:
                 self._write(region, tensors)
         self.run()
         found = tensors | {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}
         if after is not None:
             found |= evaluate(after, {name: found[name] for name in after.inputs})
+        self._move_states(found)
         return {name: found[name] for name in self.program.outputs}
+
+    @property
+    def states(self) -> dict[str, NDArray[Any]]:
+        """Return what the next run starts from, by the name of the graph's input: as far memory holds it, or the host.
+
+        A state in far memory is in the program's own dtype.
+        """
+        kept = {given: self.read(source) for given, source, _ in self._places.kept if given not in self._fresh}
+        return kept | self._carried
+
+    def reset(self) -> None:
+        """Let the next run start from zeros."""
+        self._carried.clear()
+        self._fresh = {given for given, _, _ in self._places.kept}
+
+    def _zeros(self) -> dict[str, NDArray[Any]]:
+        """Return the states at the start, in the form in which the graph takes them."""
+        before = self.program.host_before
+        found = dict[str, NDArray[Any]]()
+        for given, _ in self.program.states:
+            if before is not None and given in before.inputs:
+                shape = tuple(int(d) for d in before.tensor(given).shape)
+                found[given] = np.zeros(shape, np.float32)
+            else:
+                region = self.program.region(given)
+                data = region.data
+                zeros = np.zeros(region.shape, np.float32)
+                found[given] = zeros if data is None else data.view(NUMPY[region.dtype]).reshape(region.shape)
+        return found
+
+    def _move_states(self, found: Mapping[str, NDArray[Any]]) -> None:
+        """Put what the states became where the next run reads them."""
+        made = [(source, self.read(target)) for _, source, target in self._places.kept]
+        for source, value in made:
+            self._write(source, {source.name: value})
+        self._carried = {given: found[name] for given, name in self._places.carried}
+        self._fresh.clear()
 
     def run(self) -> None:
         """Run all kernels on what far memory holds now."""
