@@ -250,7 +250,7 @@ def _program(
     model = _model(graph, made, samples)
     planned = plan(made, chip, wanted, effort=effort, exact=_exact_cycles(model) if effort > EFFORT else None)
     watch("plan", planned)
-    program = lower(planned, model, with_data=with_data and wanted == "int8")
+    program = lower(planned, model, with_data=with_data)
     watch("program", program)
     return program
 
@@ -305,7 +305,7 @@ def simulate(
     program: Program, inputs: Mapping[str, NDArray[Any]] | None = None, *, events: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trace | RunTrace:  # fmt: skip
-    """Play every instruction; with inputs also run the values, bit for bit. Raises NotSupported for float values."""
+    """Play every instruction; with inputs also run the values, bit for bit."""
     trace = simulate_cycles(program, events=events, progress=progress)
     if inputs is None:
         return trace

@@ -1,4 +1,4 @@
-"""Norms by the root of a mean square on the vector unit: rms_norm in integers and in floats.
+"""Norms by the root of a mean square on the vector unit: rms_norm in integers and in floats, layer_norm in floats.
 
 In: the node's step on a tile of whole rows. Out: vector instructions; in integers those of ops/rownorm.py one for one.
 """
@@ -19,6 +19,8 @@ from onchip.ops.rowwise import DIFFERENCE_BITS, RESULT_BITS
 if TYPE_CHECKING:
     from onchip.ir.graph import Node
     from onchip.lowering.step import Step
+
+Bytes = NDArray[np.uint8]
 
 
 def rms_norm(step: Step) -> None:
@@ -58,19 +60,41 @@ def float_rms_norm(step: Step) -> None:
     code.lanes("mul", step.d, step.scratch(0), gamma)
 
 
+def float_layer_norm(step: Step) -> None:
+    """(a - mean) / sqrt(mean((a - mean)^2) + eps) * gamma + beta."""
+    code, lanes, tile = step.code, step.tile.rows.lanes, step.tile
+    words, e = Words(tile.row_words(step.free + 1), tile.rows, code), step.scratch(0)
+    code.reduce("sum", words.row("mean"), step.a)
+    words.do("mul", "mean", "mean", float_bits(1.0 / lanes))
+    code.lanes("sub", e, step.a, words.row("mean"))
+    code.reduce("sumsq", words.row("y"), e)
+    words.do("mul", "y", "y", float_bits(1.0 / lanes))
+    words.do("add", "y", "y", float_bits(attributes(step.node).number("eps")))
+    words.do("rsqrt", "y", "y")
+    code.lanes("mul", e, e, words.row("y"))
+    gamma, beta = (View(F32, tile.parameters + tile.stored.offset(name, lanes)) for name in ("gamma", "beta"))
+    code.lanes("mul", e, e, gamma)
+    code.lanes("add", step.d, e, beta)
+
+
+def _input(node: Node, number: int) -> str:
+    return node.inputs[number] if len(node.inputs) > number else ""
+
+
 def _scale(node: Node) -> str:
-    return node.inputs[1] if len(node.inputs) > 1 else ""
+    return _input(node, 1)
 
 
 def float_lane_constants(nodes: list[Node], context: Context) -> list[LaneConstant]:
-    """Return (name, bytes per lane, rows, bytes, how to build) of the float32 gamma of rms norms."""
+    """Return (name, bytes per lane, rows, bytes, how to build) of the float32 gamma and beta of norms."""
     found: list[LaneConstant] = []
     for node in nodes:
-        if node.op == "rms_norm" and _scale(node):
-            n = int(context.graph.tensor(node.inputs[0]).shape[-1])
+        n = int(context.graph.tensor(node.inputs[0]).shape[-1]) if node.op in ("layer_norm", "rms_norm") else 0
+        names = {"layer_norm": ("gamma", "beta"), "rms_norm": ("gamma",) if _scale(node) else ()}.get(node.op, ())
+        for number, name in enumerate(names):
 
-            def gamma(name: str = _scale(node)) -> NDArray[np.uint8]:
-                return as_bytes(context.array(name).astype(np.float32))
+            def build(tensor: str = _input(node, 1 + number), absent: int = 1 - number, n: int = n) -> Bytes:
+                return as_bytes((context.array(tensor) if tensor else np.full(n, absent)).astype(np.float32))
 
-            found.append(("gamma", 4, 1, 4 * n, gamma))
+            found.append((name, 4, 1, 4 * n, build))
     return found

@@ -260,7 +260,7 @@ def table(node: Node, context: Context) -> NDArray[np.uint8]:
 
 
 def float_softmax(step: Step) -> None:
-    """The shape of a float softmax, for timing: max, subtract, exp, sum, reciprocal, multiply."""
+    """Float softmax of whole rows: max, subtract, exp, sum, reciprocal, multiply."""
     words = Words(step.tile.row_words(step.free + 1), step.tile.rows, step.code)
     float_softmax_tile(step.code, words, step.a, step.d, step.scratch(0))
 
@@ -273,19 +273,3 @@ def float_softmax_tile(code: VectorCode, words: Words, a: View, d: View, e: View
     code.reduce("sum", words.row("total"), e)
     words.do("recip", "total", "total")
     code.lanes("mul", d, e, words.row("total"))
-
-
-def float_layer_norm(step: Step) -> None:
-    """The shape of a float layer norm, for timing."""
-    code = step.code
-    words = Words(step.tile.row_words(step.free + 1), step.tile.rows, code)
-    e, lane = step.scratch(0), View(step.tile.type, step.tile.parameters)
-    code.reduce("sum", words.row("mean"), step.a)
-    code.reduce("sumsq", words.row("squares"), step.a)
-    words.do("mul", "mean", "mean")
-    words.do("sub", "squares", "squares", "mean")
-    words.do("rsqrt", "squares", "squares")
-    code.lanes("sub", e, step.a, words.row("mean"))
-    code.lanes("mul", e, e, words.row("squares"))
-    code.lanes("mul", e, e, lane)
-    code.lanes("add", step.d, e, lane)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onchip.ir.graph import Node, attributes_of
 from onchip.ir.plan import Kernel
 from onchip.lowering import norms, picture_steps, rowwise
-from onchip.lowering.context import Context, as_bytes
+from onchip.lowering.context import TYPES, Context, as_bytes, floats_as
 from onchip.numerics import quantize_multipliers
 from onchip.ops.cost import is_table
 from onchip.ops.registry import look_up_op
@@ -68,8 +68,8 @@ def store_constants(kernel: Kernel, context: Context) -> Stored:
     if anchor.op in ("conv2d", "linear"):
         width = 12 if integer else 4
         lanes.append(("scale", width, 1, n * shape.blocks * width, lambda: _lane_parameters(kernel, anchor, context)))
-    if anchor.op == "conv2d" and shape.kind == "vector" and integer:
-        lanes.append(("taps", 1, taps, n * taps, lambda: _depthwise(anchor, context)))
+    if anchor.op == "conv2d" and shape.kind == "vector":
+        lanes.append(("taps", size, taps, n * taps * size, lambda: _depthwise(anchor, context)))
     lanes += (rowwise.lane_constants if integer else norms.float_lane_constants)(nodes, context)
     per_lane, rows = [], []
     for name, width, count, n_bytes, build in lanes:
@@ -106,7 +106,13 @@ def _weights(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
     if w.shape[4] != c:
         w = _diagonal(w, c)
     parts = [w[..., k : k + tc].transpose(0, 2, 3, 4, 1).reshape(shape.blocks, -1, n) for k in range(0, c, tc)]
-    return as_bytes(np.concatenate(parts, axis=1))
+    return _stored(np.concatenate(parts, axis=1), context)
+
+
+def _stored(w: NDArray[np.generic], context: Context) -> NDArray[np.uint8]:
+    """Return weights as the chip holds them: int8, or the program's float type."""
+    dtype = context.plan.dtype
+    return as_bytes(w) if dtype == "int8" else floats_as(TYPES[dtype], w)
 
 
 def _diagonal(w: NDArray[np.generic], c: int) -> NDArray[np.generic]:
@@ -125,13 +131,14 @@ def _diagonal(w: NDArray[np.generic], c: int) -> NDArray[np.generic]:
 def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
     """[C, R, S, 1] -> [r * S + s, C]."""
     w = context.array(node.inputs[1])
-    return as_bytes(w.reshape(w.shape[0], -1).T)
+    return _stored(w.reshape(w.shape[0], -1).T, context)
 
 
 def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
     n = kernel.shape.grid[3] * kernel.shape.blocks
     if kernel.shape.dtype != "int8":
-        return np.zeros(4 * n, np.uint8)
+        has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+        return as_bytes(context.array(node.inputs[2]).astype(np.float32) if has_bias else np.zeros(n, np.float32))
     px, pw, py = (context.quantization(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
     w = context.array(node.inputs[1]).astype(np.int64)
     bias = np.zeros(n, np.int64)

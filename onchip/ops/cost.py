@@ -7,7 +7,7 @@ instruction over every element of the tile; scratch counts 32-bit words per elem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +59,35 @@ INTEGER: dict[str, VectorCost] = {
     "lrn": VectorCost(32, 6, 2 * TABLE, row_wise=True),
     "prelu": VectorCost(9, 3),
 }
-# floats: one lane operation after the other; sin and cos run at the rate of exp (assumed)
+# floats: lane operations one after the other, as lowering/float_steps.py emits them; sin and cos run at the rate of exp
+# (assumed)
 SEQUENCES: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "log", "rsqrt")},
-    **dict.fromkeys(("ceil", "floor", "round"), ("copy",)),
-    **dict.fromkeys(("sin", "cos"), ("exp",)),
-    **dict.fromkeys(("elu", "celu", "selu"), ("exp", "sub", "mul", "max")),
+    **{name: (name,) for name in ("ceil", "floor", "round", "sin", "cos")},
+    "gelu_tanh": ("mul", "mul", "add", "mul", "sigmoid", "mul"),
+    "relu6": ("max", "min"),
+    "clip": ("max", "min"),
+    "elu": ("min", "exp", "sub", "mul", "max", "add"),
+    "celu": ("min", "mul", "exp", "sub", "mul", "max", "add"),
+    "selu": ("min", "exp", "sub", "mul", "max", "mul", "add"),
     "neg": ("mul",),
-    "abs": ("mul", "max"),
-    "sign": ("gt", "gt", "sub"),
+    "abs": ("and",),
+    "sign": ("mul", "mul", "max", "min"),
     "reciprocal": ("recip",),
     "hard_sigmoid": ("mul", "add", "max", "min"),
     "hard_swish": ("mul", "add", "max", "min", "mul"),
     "leaky_relu": ("mul", "max"),
-    "softplus": ("exp", "add", "log"),
-    "softsign": ("max", "add", "div"),
-    "mish": ("exp", "add", "log", "tanh", "mul"),
+    "softplus": ("and", "mul", "exp", "add", "log", "max", "add"),
+    "softsign": ("and", "add", "div"),
+    "mish": ("min", "exp", "add", "mul", "add", "div", "mul"),
 }
+TWO_TILES = ("elu", "celu", "selu", "softplus", "mish")  # sequences that keep two values of each element
+ACTIVATIONS: dict[str, tuple[str, ...]] = {"none": (), "relu": ("max",), "relu6": ("max", "min")}
 FLOAT: dict[str, VectorCost] = {
     **{name: VectorCost(1, min(cost.scratch, 1)) for name, cost in INTEGER.items()},
-    **{name: VectorCost(len(names), 1) for name, names in SEQUENCES.items()},
+    **{name: VectorCost(len(names), 1 + (name in TWO_TILES)) for name, names in SEQUENCES.items()},
+    "max_pool2d": VectorCost(3, 1),
+    "avg_pool2d": VectorCost(2, 1),
     "softmax": VectorCost(6, 1, row_wise=True),
     "layer_norm": VectorCost(6, 1, row_wise=True),
     "rms_norm": VectorCost(3, 1, row_wise=True),
@@ -94,8 +103,16 @@ def is_table(op: str, *, rescales: bool) -> bool:
     return op in TABLES or (rescales and op in RESCALED_TABLES)
 
 
-def vector_cost(op: str, *, integer: bool, rescales: bool = False) -> VectorCost | None:
-    """Return an op's cost on the vector unit, None where it has no instruction sequence."""
-    if integer and is_table(op, rescales=rescales):
-        return INTEGER[TABLES[0]]
-    return (INTEGER if integer else FLOAT).get(op)
+def vector_cost(
+    op: str, *, integer: bool, rescales: bool = False, activation: str = "none", approximate: str = "none"
+) -> VectorCost | None:
+    """Return an op's cost on the vector unit, None where it has no instruction sequence.
+
+    `activation` is fused into the node: lane operations of their own in floats, limits of the requantization in
+    integers. `approximate` is that of gelu.
+    """
+    if integer:
+        return INTEGER[TABLES[0]] if is_table(op, rescales=rescales) else INTEGER.get(op)
+    cost = FLOAT.get("gelu_tanh" if op == "gelu" and approximate == "tanh" else op)
+    more = len(ACTIVATIONS.get(activation, ()))
+    return replace(cost, passes=cost.passes + more) if cost is not None and more else cost

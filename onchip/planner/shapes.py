@@ -83,7 +83,10 @@ def _rotary(node: Node, graph: Graph, plain: Shape) -> Shape:
 
 def _cost(node: Node, graph: Graph, *, integer: bool) -> VectorCost:
     given, made = (graph.tensor(name).quantization for name in (node.inputs[0], node.outputs[0]))
-    cost = vector_cost(node.op, integer=integer, rescales=given != made)
+    fused, variant = (str(node.attribute(key, "none")) for key in ("activation", "approximate"))
+    cost = vector_cost(
+        node.op, integer=integer, rescales=given != made, activation=fused, approximate=variant
+    )  # fmt: skip
     if cost is None:
         raise NotSupported("OC1305", node.name, f"op '{node.op}' has no instruction sequence for this dtype")
     return cost
