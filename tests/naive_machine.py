@@ -95,7 +95,7 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
         given |= evaluate(before, {name: inputs[name] for name in before.inputs})
     for region in program.regions:
         data = region.data
-        if region.kind == "input" and region.name in given:  # others are names for the bytes of one
+        if region.kind == "input":
             data = _bytes(program, given[region.name], region.dtype)
         if data is not None:
             far[region.address : region.address + len(data)] = data

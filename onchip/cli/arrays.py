@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from onchip.ir.program import Program
 
 Arrays = dict[str, NDArray[Any]]
-NUMPY = {"f32": np.float32, "f16": np.float16, "i8": np.int8, "u8": np.uint8, "i32": np.int32, "i64": np.int64}
+FLOATS = ("f32", "tf32", "f16", "bf16", "fp8")  # arrays of narrow floats are float32
+NUMPY = {
+    **dict.fromkeys(FLOATS, np.float32),
+    "f16": np.float16,
+    "i8": np.int8,
+    "u8": np.uint8,
+    "i32": np.int32,
+    "i64": np.int64,
+}
 NEXT = "See onchip inspect MODEL"
 MAX_BYTES = 4 << 30
 
@@ -65,7 +73,7 @@ def random_arrays(wanted: Wanted, seed: int) -> Arrays:
     made: Arrays = {}
     for name, taken in wanted.items():
         shape, dtype = _numbers(name, taken.shape), taken.dtype
-        if dtype in ("f32", "f16"):
+        if dtype in FLOATS:
             made[name] = random.standard_normal(shape).astype(NUMPY[dtype])
         elif dtype == "bool":
             made[name] = np.ones(shape, np.bool_)

@@ -2,9 +2,8 @@
 
 In:       what the user asked for, inputs and calibration samples from .npz or .npy files, or a program file.
 Out:      texts, JSON, a program file or listing, output values.
-Promises: every output value is compared with the integer reference, and a difference ends with exit code 5; random
-          weights and random inputs are named among the assumptions.
-Does not: run values of float programs; they are timed, and the report says that no values ran.
+Promises: every output value is compared with the reference; a difference from integers ends with exit code 5, the
+          largest one from floats stands among the assumptions, as random weights and random inputs do.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def _program_lines(
     streams = " · ".join(f"{name} {count}" for name, count in made["instructions"].items())
     words = f"{request.words} --chip {chip_name}" + "".join(f" --set {text}" for text in sets or ())
     subject = output if output.endswith(".npz") else words
-    check = "runs it, checked bit for bit" if program.dtype == "int8" else "times it instruction by instruction"
+    check = "runs it, checked bit for bit" if program.dtype == "int8" else "runs it, compared with the float reference"
     return [
         f"{program.name} compiled for {program.chip.name} in {program.dtype}: {size}.",
         f"Next:  onchip run {subject}   ({check})",
@@ -232,21 +231,27 @@ def _noted(report: Report, notes: list[str]) -> Report:
 
 
 def execute(program: Program, reference: Graph | None, inputs: Arrays) -> tuple[Report, Arrays]:
-    """Return the report and the outputs; float programs have no outputs, without reference nothing is compared."""
+    """Return the report and the outputs; without reference nothing is compared."""
     from onchip import pipeline
-    from onchip.ir.trace import RunTrace
 
     with working(f"{program.name}: run on {program.chip.name}"):
-        trace = pipeline.simulate(program, inputs if program.dtype == "int8" else None)
-    report = pipeline.report(trace)
-    if not isinstance(trace, RunTrace):
-        return _noted(report, [f"no values ran: {program.dtype} programs are timed only"]), {}
-    outputs = dict(trace.outputs)
+        trace = pipeline.simulate(program, inputs)
+    report, outputs = pipeline.report(trace), dict(trace.outputs)
     if reference is None:
         return _noted(report, ["not compared: the program file has no reference network"]), outputs
     with working(f"{program.name}: compare with the reference"):
         expected = pipeline.evaluate(reference, inputs)
+    if program.dtype != "int8":
+        return _noted(report, [_distance(outputs, expected, program.dtype)]), outputs
     return replace(report, bit_exact=same_bits(outputs, expected)), outputs
+
+
+def _distance(outputs: Arrays, expected: Arrays, dtype: str) -> str:
+    """Say how far the outputs of a float program are from the float reference, relative to its largest value."""
+    errors = [float(np.abs(outputs[n].astype(np.float64) - v).max(initial=0)) for n, v in expected.items()]
+    tops = [float(np.abs(v).max(initial=0)) for v in expected.values()]
+    worst = max((e / t if t else e for e, t in zip(errors, tops, strict=True)), default=0.0)
+    return f"outputs differ from the {dtype} reference by {worst:.2g} of its largest value"
 
 
 def same_bits(outputs: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> bool:

@@ -137,8 +137,8 @@ def _depthwise(node: Node, context: Context) -> NDArray[np.uint8]:
 def _lane_parameters(kernel: Kernel, node: Node, context: Context) -> NDArray[np.uint8]:
     n = kernel.shape.grid[3] * kernel.shape.blocks
     if kernel.shape.dtype != "int8":
-        has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
-        return as_bytes(context.array(node.inputs[2]).astype(np.float32) if has_bias else np.zeros(n, np.float32))
+        name = node.inputs[2] if len(node.inputs) > 2 else ""
+        return as_bytes(context.array(name).astype(np.float32) if name else np.zeros(n, np.float32))
     px, pw, py = (context.quantization(t) for t in (node.inputs[0], node.inputs[1], node.outputs[0]))
     w = context.array(node.inputs[1]).astype(np.int64)
     bias = np.zeros(n, np.int64)

@@ -72,7 +72,18 @@ def group_nodes(graph: Graph) -> Grouping:
             found.groups.append(group)
         for output in node.outputs:
             makers[output] = group
+    _leave_to_host(graph, found)
     return found
+
+
+def _leave_to_host(graph: Graph, found: Grouping) -> None:
+    """Give the host the renamings that no kernel has to do with: a reshape from input to output."""
+    seen = {found.root(name) for group in found.groups for name in (*group.inputs, *group.nodes[-1].outputs)}
+    loose = [node for node in graph.nodes if node.outputs[0] in found.alias and found.root(node.outputs[0]) not in seen]
+    for node in loose:
+        found.host_before.append(node.name)
+    for node in loose:
+        del found.alias[node.outputs[0]]
 
 
 def n_operands(anchor: Node) -> int:

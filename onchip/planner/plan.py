@@ -94,12 +94,19 @@ def _places(graph: Graph, grouping: Grouping, dtype: str) -> tuple[Place, ...]:
         placed.append((birth, death, address, address + size))
         places.append(Place(tensor, address, size, kind))
     renamed = [
-        Place(name, p.address, p.size, p.kind)
+        Place(name, p.address, p.size, _kind_of_alias(graph, name, p.kind))
         for name in grouping.alias
         for p in places
         if p.tensor == grouping.root(name)
     ]
     return (*places, *renamed)
+
+
+def _kind_of_alias(graph: Graph, name: str, kind: str) -> str:
+    """Return what a renamed tensor is: nobody gives an input by its second name."""
+    if kind != "input":
+        return kind
+    return "output" if name in graph.outputs else "intermediate"
 
 
 def _bytes(graph: Graph, tensor: str, dtype: str) -> int:
