@@ -73,10 +73,8 @@ class Runner:
         if before is not None:
             tensors |= evaluate(before, {name: tensors[name] for name in before.inputs if name in tensors})
         stay = {r.name for given, r, _ in self._places.kept if given not in self._fresh and given not in inputs}
-        given = {region.address for region in self.program.regions if region.name in tensors}
         for region in self.program.regions:
-            is_renaming = region.name not in tensors and region.address in given
-            if region.kind == "input" and not is_renaming and region.name not in stay:
+            if region.kind == "input" and region.name not in stay:
                 self._write(region, tensors)
         self.run()
         found = tensors | {r.name: self.read(r) for r in self.program.regions if r.kind == "output"}
