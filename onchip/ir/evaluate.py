@@ -10,7 +10,7 @@ A state that is not given is zero (its zero point); `evaluate_steps` runs a sequ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,18 +46,16 @@ def evaluate(
 
 def evaluate_steps(
     graph: Graph, steps: Iterable[Mapping[str, NDArray[Any]]], *, boundary: str = "float", watch: Watch | None = None
-) -> list[Arrays]:
-    """Return the outputs of run after run: a state that a step does not give has the value that the run before made.
+) -> Iterator[Arrays]:
+    """Yield the outputs of run after run: a state that a step does not give has the value that the run before made.
 
-    Raises what `evaluate` raises.
+    A step is asked for when the outputs of the one before have been taken. Raises what `evaluate` raises.
     """
-    found: list[Arrays] = []
     states: Arrays = {}
     for inputs in steps:
         values = _run_all(graph, {**states, **inputs}, boundary, watch)
         states = {given: _value(graph, made, values) for given, made in graph.states}
-        found.append({name: _value(graph, name, values) for name in graph.outputs})
-    return found
+        yield {name: _value(graph, name, values) for name in graph.outputs}
 
 
 def initial_states(graph: Graph) -> Arrays:

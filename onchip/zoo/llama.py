@@ -4,7 +4,8 @@ In:       batch and seq (symbols or numbers), past, and the sizes: dim, layers, 
           `logits` of "all" tokens or the "last".
 Out:      a Graph from `input_ids` [batch, seq] and the angles `rotary.cos`, `rotary.sin` [seq, dim/heads/2] of the
           tokens' positions to logits; names are those of LlamaForCausalLM. past = 0 reads a prompt; past > 0 reads seq
-          more tokens behind `past` cached ones, whose keys and values are states (see cache.py).
+          more tokens behind `past` cached ones, whose keys and values are states (see cache.py); `is_masked` asks for
+          `attention_mask` [1, 1, seq, past + seq], True = may attend: a cache that is not full yet (decode.py).
 Promises: the sizes of SIZES have the published number of parameters; without weights nothing is allocated. The head is
           its own matrix, but for llama-260k, whose head is the table of the tokens, as published.
 Sources:  Touvron et al. 2023, table 2 and Llama 2, table 1; Dubey et al. 2024, table 3; karpathy/tinyllamas
@@ -66,6 +67,7 @@ def llama(
     batch: Dimension = "batch",
     seq: Dimension = 128,
     past: int = 0,
+    is_masked: bool = False,
     logits: str = "all",
     dim: int = 0,
     layers: int = 0,
@@ -85,10 +87,15 @@ def llama(
     sketch = Sketch(name, weights=weights, seed=seed)
     ids = sketch.input("input_ids", (batch, seq), "i64")
     angles = [sketch.input(f"rotary.{part}", (seq, size.dim // size.heads // 2)) for part in ("cos", "sin")]
+    mask = ""
+    if is_masked:
+        if not isinstance(seq, int):
+            raise UsageError("OC1003", f"@{name}", f"seq is the symbol '{seq}'", limit="with a mask it is a number")
+        mask = sketch.input("attention_mask", (1, 1, seq, past + seq), "bool")
     tokens = sketch.constant("model.embed_tokens.weight", (size.vocabulary, size.dim), scale=0.02)
     x = sketch.node("gather", (tokens, ids), "model.embed_tokens")
     for layer in range(size.layers):
-        x = _layer(sketch, x, f"model.layers.{layer}", size, angles=angles, batch=batch, past=past)
+        x = _layer(sketch, x, f"model.layers.{layer}", size, angles=angles, batch=batch, past=past, mask=mask)
     x = last_token(sketch, sketch.rms_norm(x, "model.norm", size.dim, eps=size.eps), logits)
     if size.is_tied:
         return sketch.finish(sketch.node("linear", (x, tokens), "lm_head"))
@@ -96,7 +103,7 @@ def llama(
 
 
 def _layer(
-    sketch: Sketch, x: str, name: str, size: Size, *, angles: list[str], batch: Dimension, past: int
+    sketch: Sketch, x: str, name: str, size: Size, *, angles: list[str], batch: Dimension, past: int, mask: str
 ) -> str:  # fmt: skip
     own, dim, kv = f"{name}.self_attn", size.dim, size.kv_width
     y = sketch.rms_norm(x, f"{name}.input_layernorm", dim, eps=size.eps)
@@ -106,7 +113,8 @@ def _layer(
     k = sketch.node("rotary", (k, *angles), f"{own}.k_rotary", heads=size.kv_heads)
     k = append(sketch, k, f"{own}.past_key", batch=batch, past=past)
     v = append(sketch, v, f"{own}.past_value", batch=batch, past=past)
-    y = sketch.node("attention", (q, k, v), own, heads=size.heads, kv_heads=size.kv_heads, causal=True)
+    given = (q, k, v, mask) if mask else (q, k, v)
+    y = sketch.node("attention", given, own, heads=size.heads, kv_heads=size.kv_heads, causal=not mask)
     x = sketch.node("add", (x, sketch.linear(y, f"{own}.o_proj", (dim, dim), has_bias=False)), f"{name}.add1")
     y = sketch.rms_norm(x, f"{name}.post_attention_layernorm", dim, eps=size.eps)
     gate, up = (sketch.linear(y, f"{name}.mlp.{p}_proj", (dim, size.hidden), has_bias=False) for p in ("gate", "up"))
