@@ -14,16 +14,15 @@ from onchip.planner.tile import candidates
 def legal_mappings(shape: Shape, chip: Chip) -> list[Mapping]:
     """Return all candidates that fit, with two slots and with one."""
     table = candidates(shape, chip, machine_of(chip, shape.dtype))
-    axis = "b" if shape.grid[0] > 1 else "p"
     found: list[Mapping] = []
     for slots in (2, 1):
         for row in zip(*(getattr(table, name).tolist() for name in table.__slots__), strict=True):
-            tb, tp, tq, tn, tc, outer, rows_cores, channel_cores = row
+            tb, tp, tq, tn, tc, outer, down, along, images = row
             size = sizes(shape, tb, tp, tq, tn, tc)
             if local_bytes(shape, size, slots, chip) > chip.local.size_bytes:
                 continue
             if size.sums + size.scratch <= chip.local.accumulator_bytes // 4:
-                found.append(Mapping(tb, tp, tq, tn, tc, bool(outer), rows_cores, channel_cores, axis, slots))
+                found.append(Mapping(tb, tp, tq, tn, tc, bool(outer), down, along, images, slots))
     return found
 
 

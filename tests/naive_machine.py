@@ -101,7 +101,7 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
             far[region.address : region.address + len(data)] = data
     for kernel in program.kernels:
         streams, barrier = kernel_streams(program, kernel)
-        cores = [(i, j) for i in range(kernel.core_grid[0]) for j in range(kernel.core_grid[1])]
+        cores = [(i, j, k) for i, j, k in np.ndindex(*kernel.core_grid)]
         rng.shuffle(cores)
         for core in cores:
             run_kernel(streams, initial_counts(barrier), _memory(program, far, core, rng), rng)
@@ -115,7 +115,7 @@ def run_program(program: Program, inputs: Mapping[str, NDArray[Any]], rng: Rando
     return {name: found[name] for name in program.outputs}
 
 
-def _memory(program: Program, far: NDArray[np.uint8], core: tuple[int, int], rng: Random) -> Memory:
+def _memory(program: Program, far: NDArray[np.uint8], core: tuple[int, int, int], rng: Random) -> Memory:
     local = program.chip.local
     garbage = rng.randrange(256)
     words = np.full(local.accumulator_bytes // 4, garbage - 128, np.int32)
@@ -138,14 +138,14 @@ def _read(
     )
 
 
-def on_core(x: Instruction, core: tuple[int, int]) -> Instruction:
+def on_core(x: Instruction, core: tuple[int, int, int]) -> Instruction:
     """Return the instruction as a core sees it: its coordinates put into the operands."""
     changes: dict[str, Any] = {}
     for f in fields(x):
         value = getattr(x, f.name)
         if isinstance(value, Affine) and any(value.cores):
-            moved = value.cores[0] * core[0] + value.cores[1] * core[1]
-            own = Affine(value.base + moved, value.strides, (0, 0), value.toggle, value.slot)
+            moved = sum(stride * place for stride, place in zip(value.cores, core, strict=True))
+            own = Affine(value.base + moved, value.strides, toggle=value.toggle, slot=value.slot)
             changes[f.name] = (
                 Affine(-1) if own == Affine() and "left" in f.name else own
             )  # nothing left is not "no limit"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -88,8 +89,8 @@ def check_kernel(program: Program, kernel: KernelCode, trace: Trace, number: int
     assert found == sorted(events), f"{program.name} {kernel.name}"
     assert trace.kernels[number].cycles == cycles + launch
     counts["stepped"] += 1
-    last = kernel.core_grid[0] - 1, kernel.core_grid[1] - 1
-    for core in {(last[0], 0), (0, last[1]), last} - {(0, 0)}:
+    rows, channels, batch = ({0, n - 1} for n in kernel.core_grid)
+    for core in set(product(rows, channels, batch)) - {(0, 0, 0)}:
         theirs = [[on_core(x, core) for x in code] for code in streams]
         other, _ = control_model.play(theirs, machine, initial_counts(barrier), barrier.active)
         assert other <= SLOWER_CORE * cycles, f"core {core} of {kernel.name}: {other} against {cycles} cycles"
@@ -114,7 +115,7 @@ def climb(seeds: range) -> Counter[str]:
             continue
         counts["ran"] += 1
         counts.update({f"op {node.op}" for node in case.graph.nodes})
-        counts.update({"many cores"} if any(k.core_grid != (1, 1) for k in case.program.kernels) else ())
+        counts.update({"many cores"} if any(k.core_grid != (1, 1, 1) for k in case.program.kernels) else ())
         check_values(case, rng)
         check_cycles(case.program, counts)
     return counts

@@ -142,7 +142,7 @@ def counted_macs(program: Program, kernel: KernelCode) -> int:
     """Count the products of all cores: MM's rows x k x n, VOP mac's rows x lanes."""
     streams, _ = kernel_streams(program, kernel)
     total = 0
-    for core in ((i, j) for i in range(kernel.core_grid[0]) for j in range(kernel.core_grid[1])):
+    for core in np.ndindex(*kernel.core_grid):
         for code in streams[1:3]:
             for x, at in Walk(code):
                 if isinstance(x, MM) or (isinstance(x, VOP) and x.sub == VOPS["mac"]):

@@ -7,7 +7,8 @@ buffers that do not fit their memory, and buffers or tensors that overlap while 
 
 A kernel's output is a grid [B, P, Q, N] (batch, rows, columns, channels); a matrix product is the grid [1, M, 1, N].
 A tile is tb x tp x tq x tn of it; tc input channels are summed at a time. Cores stand in a grid of `rows_cores` x
-`channel_cores`: the first share out the tiles along b or p, the second those along n.
+`channel_cores` x `batch_cores`: the first share out the tiles along p, the second those along n, the third those
+along b.
 """
 
 from __future__ import annotations
@@ -115,26 +116,31 @@ class Mapping:
     channels_outer: bool = True
     rows_cores: int = 1
     channel_cores: int = 1
-    core_axis: str = "p"
+    batch_cores: int = 1
     slots: int = 2
     predicted_cycles: int = 0
 
     def counts(self, shape: Shape) -> dict[str, int]:
         """Return the iterations of each tile loop of one core."""
         b, p, q, n = shape.grid
-        counts = {"g": shape.blocks, "b": ceil_div(b, self.tb), "p": ceil_div(p, self.tp), "q": ceil_div(q, self.tq)}
-        counts |= {"n": ceil_div(ceil_div(n, self.tn), self.channel_cores), "k": ceil_div(shape.source[3], self.tc)}
-        counts[self.core_axis] = ceil_div(counts[self.core_axis], self.rows_cores)
-        return counts
+        return {
+            "g": shape.blocks,
+            "b": ceil_div(ceil_div(b, self.tb), self.batch_cores),
+            "p": ceil_div(ceil_div(p, self.tp), self.rows_cores),
+            "q": ceil_div(q, self.tq),
+            "n": ceil_div(ceil_div(n, self.tn), self.channel_cores),
+            "k": ceil_div(shape.source[3], self.tc),
+        }
 
     def __str__(self) -> str:
         order = "n b p q k" if self.channels_outer else "b p q n k"
-        cores = f" cores {self.rows_cores}x{self.channel_cores} over {self.core_axis},n" if self.cores > 1 else ""
+        grid = f"{self.rows_cores}x{self.channel_cores}x{self.batch_cores}"
+        cores = f" cores {grid} over p,n,b" if self.cores > 1 else ""
         return f"tile {self.tb}x{self.tp}x{self.tq}x{self.tn} k {self.tc} order {order} slots {self.slots}{cores}"
 
     @property
     def cores(self) -> int:
-        return self.rows_cores * self.channel_cores
+        return self.rows_cores * self.channel_cores * self.batch_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +175,8 @@ class Kernel:
         m = self.mapping
         if min(m.tb, m.tp, m.tq, m.tn, m.tc) < 1 or m.tb > b or m.tp > p or m.tq > q or m.tn > n:
             raise InternalError("OC9020", self.name, f"tile {m} does not lie in the grid {b}x{p}x{q}x{n}")
-        if m.core_axis not in ("b", "p"):
-            raise InternalError("OC9021", self.name, f"cores cannot share the {m.core_axis} axis")
+        if min(m.rows_cores, m.channel_cores, m.batch_cores) < 1:
+            raise InternalError("OC9021", self.name, f"cores stand in a grid without places: {m}")
         ph, pw = self.shape.pool
         if m.tp % ph or (m.tq % pw and m.tq != q):
             raise InternalError("OC9022", self.name, f"tile {m} cuts pooling windows {ph}x{pw}")

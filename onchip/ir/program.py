@@ -67,7 +67,7 @@ class KernelCode:
     ends: tuple[int, int, int, int]
     macs: int
     local_bytes: int = 0
-    core_grid: tuple[int, int] = (1, 1)
+    core_grid: tuple[int, int, int] = (1, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from onchip.ir.archive import (
 from onchip.ir.graph import Graph
 from onchip.ir.program import KernelCode, Model, Program, Region
 from onchip.isa import RECORD
+from onchip.isa.fields import CORE_AXES
 
 VERSION = 1
 FORM = Form(
@@ -134,7 +135,7 @@ def _kernel(row: list[Any], lengths: list[int], chip: Chip) -> KernelCode:
     pairs = [(count(start), count(end)) for start, end in zip(starts, ends, strict=True)]
     if len(pairs) != 4 or any(not s < e <= n for (s, e), n in zip(pairs, lengths, strict=True)):
         raise BadFile("OC1242", str(name), "lies outside of the streams")
-    if len(grid) != 2 or min(map(count, grid)) < 1 or prod(grid) > chip.cores.count:
+    if len(grid) != CORE_AXES or min(map(count, grid)) < 1 or prod(grid) > chip.cores.count:
         raise BadFile("OC1242", str(name), f"runs on a grid of {grid} cores")
     return KernelCode(_name(name), _names(nodes), tuple(starts), tuple(ends), count(macs), count(local), tuple(grid))
 

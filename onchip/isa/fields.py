@@ -27,10 +27,10 @@ An instruction is one header word of 128 bits, and CFG words for the fields that
              47..8, 87..48, 127..88     three values, signed, 40 bits each
 
 The values stand in this order: the plain fields that are marked, by number; then for each affine operand that is marked
-a mask of nine bits and its parts that are not zero: base (bit 0 of the mask), strides of i0 to i3 (1 to 4), strides of
-c0 and c1 (5, 6), toggle (7), slot (8). A marked field is never zero, so the number of CFG words follows from the header
-and the masks. Values left over in the last CFG word are zero. (Assembler text leaves out fields at their default; bits
-leave out zeros.)
+a mask of ten bits and its parts that are not zero: base (bit 0 of the mask), strides of i0 to i3 (1 to 4), strides of
+c0 to c2 (5 to 7), toggle (8), slot (9). A marked field is never zero, so the number of CFG words follows from the
+header and the masks. Values left over in the last CFG word are zero. (Assembler text leaves out fields at their
+default; bits leave out zeros.)
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVELS = 4  # depth of the loop stack of a stream (RTL: four counters per stream)
-CORE_AXES = 2  # a core is named by its place in a two-dimensional grid of cores
+CORE_AXES = 3  # a core is named by its place in a grid of cores: rows, channels, batch
 INTEGERS = 24  # plain fields in a record
 AFFINES = 8  # affine operands in a record
-AFFINE_PARTS = 1 + LEVELS + CORE_AXES + 2  # base, strides, core strides, toggle mask, slot
+CORES = 1 + LEVELS  # where an operand's parts stand in its row: base, strides, core strides, toggle mask, slot
+TOGGLE = CORES + CORE_AXES
+SLOT = TOGGLE + 1
+AFFINE_PARTS = SLOT + 1
 STREAMS = ("LOAD", "MATRIX", "VECTOR", "STORE")
 LOAD, MATRIX, VECTOR, STORE = range(4)
 # the eight semaphores: who signals, who waits (indices of STREAMS)
@@ -74,16 +77,16 @@ class Affine:
 
     base: int = 0
     strides: tuple[int, int, int, int] = (0, 0, 0, 0)
-    cores: tuple[int, int] = (0, 0)
+    cores: tuple[int, int, int] = (0, 0, 0)
     toggle: int = 0
     slot: int = 0
 
     def row(self) -> tuple[int, ...]:
         return (self.base, *self.strides, *self.cores, self.toggle, self.slot)
 
-    def at(self, indices: tuple[int, ...], core: tuple[int, int] = (0, 0)) -> int:
+    def at(self, indices: tuple[int, ...], core: tuple[int, int, int] = (0, 0, 0)) -> int:
         """Return the value for loop indices (outermost first, missing ones are 0)."""
-        value = self.base + self.cores[0] * core[0] + self.cores[1] * core[1]
+        value = self.base + sum(stride * place for stride, place in zip(self.cores, core, strict=True))
         parity = 0
         for level, index in enumerate(indices):
             value += self.strides[level] * index
@@ -119,7 +122,7 @@ def pack(rows: Sequence[tuple[tuple[int, int, int, int], Sequence[int], Sequence
 
 def affine_from_row(row: Any) -> Affine:
     parts = [int(v) for v in row]
-    return Affine(parts[0], (parts[1], parts[2], parts[3], parts[4]), (parts[5], parts[6]), parts[7], parts[8])
+    return Affine(parts[0], (parts[1], parts[2], parts[3], parts[4]), (parts[5], parts[6], parts[7]), *parts[8:])
 
 
 def parse_affine(text: str) -> Affine:
@@ -139,7 +142,7 @@ def parse_affine(text: str) -> Affine:
             base = int(term)
         else:
             raise ValueError(f"not an operand: {text!r}")
-    return Affine(base, (strides[0], strides[1], strides[2], strides[3]), (cores[0], cores[1]), toggle, slot)
+    return Affine(base, (strides[0], strides[1], strides[2], strides[3]), (cores[0], cores[1], cores[2]), toggle, slot)
 
 
 def _terms(text: str) -> Iterator[str]:

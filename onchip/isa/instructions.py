@@ -8,7 +8,7 @@ Every instruction may *wait* (it starts when every semaphore in the mask is abov
 *signal* (at completion it adds one to each in the mask). Rows of an operand are walked by three nested counters, the
 last one fastest: row (r0, r1, r2) starts at operand + r0*stride0 + r1*stride1 + r2*stride2.
 
-**Clipping.** An extent with a *left* operand is max(0, min(size, left)); a left operand whose nine parts are all zero
+**Clipping.** An extent with a *left* operand is max(0, min(size, left)); a left operand whose parts are all zero
 means that nothing is clipped. An instruction with an empty extent changes nothing, and still waits, takes its time and
 signals.
 """
@@ -174,7 +174,7 @@ class ST(Transfer):
                 memory.dram[address + low : address + high] = memory.local[local + low : local + high]
 
 
-def extent(size: int, remaining: Affine, at: Indices, core: tuple[int, int]) -> int:
+def extent(size: int, remaining: Affine, at: Indices, core: tuple[int, int, int]) -> int:
     """Return min(size, remaining), at least 0; a remaining operand of zero means that nothing is clipped."""
     return size if remaining == ZERO else max(0, min(size, remaining.at(at, core)))
 

@@ -42,7 +42,7 @@ class Memory:
     dram: NDArray[np.uint8]
     local: NDArray[np.uint8]
     accumulator: NDArray[np.int32]
-    core: tuple[int, int] = (0, 0)
+    core: tuple[int, int, int] = (0, 0, 0)
     shadow: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     weights: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     is_float: bool = False

@@ -97,7 +97,9 @@ class VectorInstruction(Instruction):
     d1: int = 0
     d2: int = 0
 
-    def shape(self, at: Indices, core: tuple[int, int], left: tuple[Affine, ...]) -> tuple[tuple[int, int, int], int]:
+    def shape(
+        self, at: Indices, core: tuple[int, int, int], left: tuple[Affine, ...]
+    ) -> tuple[tuple[int, int, int], int]:
         """Return the clipped row counts and lanes."""
         rows = (
             extent(self.rows0, left[0], at, core),

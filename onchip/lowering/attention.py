@@ -46,10 +46,9 @@ def _heads(kernel: Kernel, context: Context) -> Heads:
     node = context.graph.node(kernel.nodes[0])
     batch, heads, kv_heads, queries, keys, d, dv, masked = kernel.shape.extra
     m = kernel.mapping
-    by_batch, by_query = (m.channel_cores, 1) if m.core_axis == "b" else (1, m.channel_cores)
     found = Heads(
         kernel, context, node, batch, heads, kv_heads, queries, keys, d, dv, masked > 0, masked > 1, m.tp, m.tc,
-        m.rows_cores, by_batch, by_query,
+        m.channel_cores, m.batch_cores, m.rows_cores,
     )  # fmt: skip
     if found.is_integer:
         for name in node.inputs[:2]:

@@ -27,18 +27,18 @@ def _loops(kernel: Kernel) -> list[tuple[str, int]]:
     """Image b, channel tile n, piece k of the image's rows."""
     (b, _, _, n), m = kernel.shape.grid, kernel.mapping
     tiles = ceil_div(ceil_div(n, m.tn), m.channel_cores)
-    return [("b", ceil_div(b, m.rows_cores)), ("n", tiles), ("k", ceil_div(kernel.shape.window[0], m.tc))]
+    return [("b", ceil_div(b, m.batch_cores)), ("n", tiles), ("k", ceil_div(kernel.shape.window[0], m.tc))]
 
 
 def _image(kernel: Kernel) -> Expr:
-    cores = kernel.mapping.rows_cores
-    return Expr(0, (("b", cores),), (int(cores > 1), 0))
+    cores = kernel.mapping.batch_cores
+    return Expr(0, (("b", cores),), (0, 0, int(cores > 1)))
 
 
 def _channel(kernel: Kernel, scale: int) -> Expr:
     """Return the first channel of the tile, times `scale`."""
     m = kernel.mapping
-    return Expr(0, (("n", m.tn * m.channel_cores * scale),), (0, m.tn * scale if m.channel_cores > 1 else 0))
+    return Expr(0, (("n", m.tn * m.channel_cores * scale),), (0, m.tn * scale if m.channel_cores > 1 else 0, 0))
 
 
 def _slot(kernel: Kernel, name: str, level: int) -> Expr:
@@ -50,7 +50,7 @@ def _slot(kernel: Kernel, name: str, level: int) -> Expr:
         if count > 1 and inner % 2:
             double.append(loop)
         inner *= count
-    return Expr(b.address, (), (0, 0), tuple(double), b.size) if b.slots == 2 and inner > 1 else Expr(b.address)
+    return Expr(b.address, double=tuple(double), slot=b.size) if b.slots == 2 and inner > 1 else Expr(b.address)
 
 
 def _load(kernel: Kernel, context: Context) -> Tree:

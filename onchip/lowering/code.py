@@ -53,7 +53,9 @@ class Rows:
 
     def one_lane(self) -> Rows:
         """Return the rows with their row counter as lanes: for values of which there is one a row."""
-        return Rows((1, 1, 1), self.counts[0] * self.counts[1] * self.counts[2], lanes_left=self.left[1])
+        _, p, q = self.counts
+        left = self.left[1] if p > 1 and q == 1 else NOTHING  # only rows along p are cut
+        return Rows((1, 1, 1), self.counts[0] * p * q, lanes_left=left)
 
 
 @dataclass(slots=True)

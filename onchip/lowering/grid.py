@@ -140,7 +140,7 @@ def _weights(grid: Grid, stored: Stored) -> Op:
         box2=taps * m.tc, box3=m.tn * size, limit2=taps * s.source[3], limit3=n * size, far2=n * size,
         near2=m.tn * size,
         c2=grid.first("k", taps), c3=grid.first("n", size),
-        sharers=grid.sharers(m.rows_cores),
+        sharers=grid.row_sharers,
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def _lanes(grid: Grid, address: int, width: int, rows: int, near: Expr) -> Op:
     return op(
         LD, far=grid.block(n * width) + address, near=near, box2=rows, box3=tn * width, limit2=rows, limit3=n * width,
         far2=n * grid.shape.blocks * width, near2=tn * width, c3=grid.first("n", width),
-        sharers=grid.sharers(grid.mapping.rows_cores),
+        sharers=grid.row_sharers,
     )  # fmt: skip
 
 

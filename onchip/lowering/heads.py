@@ -83,7 +83,7 @@ class Heads:
             inner *= count
         if b.slots == 1 or inner == 1:
             return Expr(b.address)
-        return Expr(b.address, (), (0, 0), tuple(double), b.size)
+        return Expr(b.address, double=tuple(double), slot=b.size)
 
     def key_tile(self, name: str, width: int) -> Expr:
         """Return the address of the tile of keys or values, `width` bytes a key."""
@@ -95,14 +95,14 @@ class Heads:
         """Return the scores of the tile of keys: slots of their own in floats, columns of whole rows in integers."""
         b = self.kernel.buffer("scores")
         if b.slots == 2:
-            return Expr(b.address, (), (0, 0), ("kt",), b.size)
+            return Expr(b.address, double=("kt",), slot=b.size)
         return Expr(b.address, (("kt", self.tk if self.is_integer else 0),))
 
     def batch_index(self, scale: int = 1) -> Expr:
-        return Expr(0, (("b", self.batch_cores * scale),), (0, scale if self.batch_cores > 1 else 0))
+        return Expr(0, (("b", self.batch_cores * scale),), (0, 0, scale if self.batch_cores > 1 else 0))
 
     def kv_index(self, scale: int = 1) -> Expr:
-        return Expr(0, (("g", self.head_cores * scale),), (scale if self.head_cores > 1 else 0, 0))
+        return Expr(0, (("g", self.head_cores * scale),), (0, scale if self.head_cores > 1 else 0, 0))
 
     def head_index(self) -> Expr:
         return self.kv_index(self.heads // self.kv_heads) + Expr(0, (("r", 1),))
@@ -110,7 +110,7 @@ class Heads:
     def query_row(self, scale: int = 1) -> Expr:
         """Return the first query of the tile."""
         tile = self.tq * scale
-        return Expr(0, (("q", tile * self.query_cores),), (0, tile if self.query_cores > 1 else 0))
+        return Expr(0, (("q", tile * self.query_cores),), (tile if self.query_cores > 1 else 0, 0, 0))
 
     def rows(self) -> Rows:
         """Return the rows of scores that the vector unit works on at once: whole ones in integers."""

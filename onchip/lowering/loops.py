@@ -64,26 +64,28 @@ class Grid:
     def first(self, axis: str, scale: int = 1, step: int | None = None) -> Expr:
         """Return the first coordinate of the tile along an axis, times `scale` (`step` replaces the tile's size)."""
         tile = (self.tiles[axis] if step is None else step) * scale
-        shares = self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores
-        if axis == "n":
-            cores = (0, tile if shares > 1 else 0)
-        elif axis == self.mapping.core_axis:
-            cores = (tile if shares > 1 else 0, 0)
-        else:
-            shares, cores = 1, (0, 0)
-        return Expr(0, ((axis, tile * shares),), cores)
+        shares = self.shares(axis)
+        rows, channels, batch = (tile if axis == name and shares > 1 else 0 for name in ("p", "n", "b"))
+        return Expr(0, ((axis, tile * shares),), (rows, channels, batch))
+
+    def shares(self, axis: str) -> int:
+        """Return how many cores share the tiles along an axis."""
+        m = self.mapping
+        return {"p": m.rows_cores, "n": m.channel_cores, "b": m.batch_cores}.get(axis, 1)
 
     def left(self, axis: str, divide: int = 1) -> Expr:
         """Return how much of the axis remains from this tile on; nothing where the tiles divide it."""
         tile, extent = self.tiles[axis], self.extents[axis]
-        shares = (
-            self.mapping.channel_cores if axis == "n" else self.mapping.rows_cores * (axis == self.mapping.core_axis)
-        )
-        if extent % (tile * max(1, shares)) == 0:
+        if extent % (tile * self.shares(axis)) == 0:
             return NOTHING
         start = self.first(axis, 1, ceil_div(tile, divide))
         negative = tuple((n, -s) for n, s in start.strides)
-        return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1]))
+        return Expr(extent // divide, negative, (-start.cores[0], -start.cores[1], -start.cores[2]))
+
+    @property
+    def row_sharers(self) -> int:
+        """Return the sharers of what only the channels decide."""
+        return self.sharers(self.mapping.rows_cores * self.mapping.batch_cores)
 
     def sharers(self, cores: int) -> int:
         """Return how many cores share a load that all of them make: a shared memory keeps it for the others."""
@@ -109,7 +111,7 @@ class Grid:
             inner *= self.counts[name]
         if b.slots == 1 or inner == 1:
             return Expr(b.address)
-        return Expr(b.address, (), (0, 0), tuple(double), b.size)
+        return Expr(b.address, double=tuple(double), slot=b.size)
 
     def tree(self, pre: dict[int, list[Op | Loop]], post: dict[int, list[Op | Loop]]) -> Tree:
         """Put code at its loop levels: `pre` before the next inner loop, `post` behind it."""
@@ -128,4 +130,4 @@ def channels_left(grid: Grid, wide: int) -> Expr:
         return NOTHING
     start = grid.first("n")
     negative = (*((name, -stride) for name, stride in start.strides), ("nf", -wide))
-    return Expr(n, negative, (0, -start.cores[1]))
+    return Expr(n, negative, (0, -start.cores[1], 0))

@@ -163,7 +163,7 @@ def _kernel_code(kernel: Kernel, starts: tuple[int, ...], ends: tuple[int, ...],
     m = kernel.mapping
     return KernelCode(
         kernel.name, kernel.nodes, (starts[0], starts[1], starts[2], starts[3]), (ends[0], ends[1], ends[2], ends[3]),
-        macs, local, (m.rows_cores, m.channel_cores),
+        macs, local, (m.rows_cores, m.channel_cores, m.batch_cores),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ source tile gives the sums of b's columns, as weights the sums of a's rows; both
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from onchip.ir.plan import ceil_div
@@ -45,14 +46,14 @@ def _box(grid: Grid, depends: tuple[str, ...]) -> Op:
     k, n = (m.tc, grid.first("k"), s.source[3]), (m.tn, grid.first("n"), s.grid[3])
     row, lane = (n, k) if second.is_turned else (k, n)
     lanes = grid.first("k" if second.is_turned else "n", size)
-    shared = m.core_axis not in second.batch_axes
+    sharers = prod(grid.shares(axis) for axis in ("b", "p") if axis not in second.batch_axes)
     tensor = grid.kernel.inputs[1]
     return op(
         LD, far=Expr(grid.context.addresses[tensor]), near=grid.slot("weights", grid.level(depends)),
         box2=row[0], box3=lane[0] * size, limit0=s.grid[0], limit1=s.grid[1], limit2=row[2], limit3=lane[2] * size,
         far0=second.steps[0] * size, far1=second.steps[1] * size, far2=second.line * size, near2=lane[0] * size,
         c0=grid.first("b"), c1=grid.first("p") if second.is_nested else NOTHING, c2=row[1], c3=lanes,
-        level=grid.context.level(tensor), sharers=grid.sharers(m.rows_cores) if shared else 1,
+        level=grid.context.level(tensor), sharers=grid.sharers(sharers),
     )  # fmt: skip
 
 

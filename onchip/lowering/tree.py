@@ -27,7 +27,7 @@ class Expr:
 
     base: int = 0
     strides: tuple[tuple[str, int], ...] = ()
-    cores: tuple[int, int] = (0, 0)
+    cores: tuple[int, int, int] = (0, 0, 0)
     double: tuple[str, ...] = ()
     slot: int = 0
 
@@ -43,7 +43,7 @@ class Expr:
         return Expr(
             self.base + other.base,
             tuple(sorted(merged.items())),
-            (self.cores[0] + other.cores[0], self.cores[1] + other.cores[1]),
+            (self.cores[0] + other.cores[0], self.cores[1] + other.cores[1], self.cores[2] + other.cores[2]),
             alternating.double,
             alternating.slot,
         )
@@ -51,7 +51,8 @@ class Expr:
     def times(self, factor: int) -> Expr:
         """Return a multiple of an operand without slots."""
         strides = tuple((name, stride * factor) for name, stride in self.strides)
-        return Expr(self.base * factor, strides, (self.cores[0] * factor, self.cores[1] * factor))
+        rows, channels, batch = self.cores
+        return Expr(self.base * factor, strides, (rows * factor, channels * factor, batch * factor))
 
     def at(self, name: str, index: int) -> Expr:
         """Return the operand with one loop's index put in."""

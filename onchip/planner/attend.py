@@ -47,7 +47,7 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The dimensions of an attention kernel, and its cores: over heads, and over images or query tiles."""
+    """The dimensions of an attention kernel, and its cores: over heads, over images and over query tiles."""
 
     batch: int
     heads: int
@@ -58,17 +58,18 @@ class Sizes:
     dv: int
     masked: int
     head_cores: int
-    other_cores: int
+    batch_cores: int
+    other_cores: int  # left for each image's head
 
     def query_cores(self, tq: int) -> int:
-        return 1 if self.batch > 1 else min(self.other_cores, ceil_div(self.queries, tq))
+        return min(self.other_cores, ceil_div(self.queries, tq))
 
     def cores(self, tq: int) -> int:
-        return self.head_cores * (self.other_cores if self.batch > 1 else self.query_cores(tq))
+        return self.head_cores * self.batch_cores * self.query_cores(tq)
 
     def loops(self, tq: int) -> tuple[int, int]:
         """Return how many (image, key head) pairs a core works on, and how many query tiles of each."""
-        images = ceil_div(self.batch, self.other_cores) if self.batch > 1 else self.batch
+        images = ceil_div(self.batch, self.batch_cores)
         tiles = ceil_div(ceil_div(self.queries, tq), self.query_cores(tq))
         return images * ceil_div(self.kv_heads, self.head_cores), self.heads // self.kv_heads * tiles
 
@@ -98,12 +99,12 @@ def plan_attention(node: Node, graph: Graph, chip: Chip, dtype: str) -> Planned:
 
 
 def sizes_of(shape: Shape, chip: Chip) -> Sizes:
-    """Return the dimensions of an attention shape; cores share heads first, then images, or queries of one image."""
+    """Return the dimensions of an attention shape; cores share heads first, then images, then queries."""
     batch, heads, kv_heads, queries, keys, d, dv, masked = shape.extra
     head_cores = min(chip.cores.count, kv_heads)
-    share = chip.cores.count // head_cores
-    other = min(share, batch) if batch > 1 else share
-    return Sizes(batch, heads, kv_heads, queries, keys, d, dv, masked, head_cores, other)
+    batch_cores = min(chip.cores.count // head_cores, batch)
+    other = chip.cores.count // (head_cores * batch_cores)
+    return Sizes(batch, heads, kv_heads, queries, keys, d, dv, masked, head_cores, batch_cores, other)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -128,17 +129,16 @@ def best(shape: Shape, chip: Chip) -> tuple[Mapping, tuple[Buffer, ...]] | None:
 def mapping_of(shape: Shape, chip: Chip, tiles: Tiles, cycles: int = 0) -> Mapping:
     """Return the tiles as a Mapping."""
     s = sizes_of(shape, chip)
-    second = s.other_cores if s.batch > 1 else s.query_cores(tiles.tq)
     return Mapping(
-        1, tiles.tq, 1, s.heads * s.dv, tiles.tk, channels_outer=tiles.is_resident, rows_cores=s.head_cores,
-        channel_cores=second, core_axis="b" if s.batch > 1 else "p", slots=tiles.slots, predicted_cycles=cycles,
+        1, tiles.tq, 1, s.heads * s.dv, tiles.tk, channels_outer=tiles.is_resident, rows_cores=s.query_cores(tiles.tq),
+        channel_cores=s.head_cores, batch_cores=s.batch_cores, slots=tiles.slots, predicted_cycles=cycles,
     )  # fmt: skip
 
 
 def candidates(shape: Shape, chip: Chip) -> list[Tiles]:
     """Return every legal cut, large tiles first."""
     s, m = sizes_of(shape, chip), machine_of(chip, shape.dtype)
-    wanted = s.queries if s.batch > 1 else ceil_div(s.queries, s.other_cores)
+    wanted = ceil_div(s.queries, s.other_cores)
     rows = {wanted, *(ceil_div(wanted, i) for i in range(2, 9)), *(1 << i for i in range(14) if 1 << i < wanted)}
     found: list[Tiles] = []
     for tq in sorted(rows, reverse=True):

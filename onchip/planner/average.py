@@ -62,7 +62,7 @@ def candidates(shape: Shape, chip: Chip) -> list[Mapping]:
                 (1, min(chip.cores.count, ceil_div(n, tn))),
             }
             found += [
-                Mapping(1, 1, 1, tn, th, rows_cores=r, channel_cores=c, core_axis="b", slots=slots)
+                Mapping(1, 1, 1, tn, th, channel_cores=c, batch_cores=r, slots=slots)
                 for th in sorted(rows, reverse=True)
                 for r, c in sorted(shares)
             ]
@@ -84,7 +84,7 @@ def price(shape: Shape, chip: Chip, mapping: Mapping) -> int:
     m: Any = machine_of(chip, shape.dtype)
     (b, _, _, n), (height, width) = shape.grid, shape.window
     th, tn, size = mapping.tc, mapping.tn, shape.element_bytes
-    tiles = ceil_div(b, mapping.rows_cores) * ceil_div(ceil_div(n, tn), mapping.channel_cores)
+    tiles = ceil_div(b, mapping.batch_cores) * ceil_div(ceil_div(n, tn), mapping.channel_cores)
     n_rows = ceil_div(height, th)
     rate = min(m[timing.DRAM_NUM] / m[timing.DRAM_DEN] / mapping.cores, m[timing.CORE_NUM] / m[timing.CORE_DEN])
     load = int(height / n_rows * width * tn * size / rate)

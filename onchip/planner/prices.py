@@ -103,7 +103,16 @@ def far_cycles(m, dram, shared, active):
     return cycles
 
 
-def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step, cycles):
+@inner
+def far_bytes(x, loads, weights, down, along, images):
+    """Bytes of a core that come from far: what a shared memory keeps for other cores counts once."""
+    if x[HAS_SHARED] == 0:
+        return x[FAR_SOURCE] * loads + weights
+    alike = down * images if x[BATCHES] == 0 else (down if x[BATCHES] == 1 else 1.0)
+    return x[FAR_SOURCE] * loads / along + weights / alike
+
+
+def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batch_cores, step, cycles):
     """Write the predicted cycles of each candidate; `step` is room. See `tile.price` for what they mean."""
     matmul, slots, latency, fill = x[IS_MATMUL] != 0, x[SLOTS], 1.0 * m[timing.DRAM_LATENCY], x[FILL]
     if matmul:
@@ -111,15 +120,15 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
     else:
         fill = 0.0
         step[:] = 0.0
-    batched, shared, es, lanes = x[B] > 1, x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES]
+    shared, es, lanes = x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES]
     taps = x[WINDOW] * x[WINDOW + 1]
     for i in range(len(cycles)):
-        b, p, q, n, c, across, along = (
-            1.0 * tb[i], 1.0 * tp[i], 1.0 * tq[i], 1.0 * tn[i], 1.0 * tc[i], 1.0 * rows_cores[i],
-            1.0 * channel_cores[i],
+        b, p, q, n, c, down, along, images = (
+            1.0 * tb[i], 1.0 * tp[i], 1.0 * tq[i], 1.0 * tn[i], 1.0 * tc[i],
+            1.0 * rows_cores[i], 1.0 * channel_cores[i], 1.0 * batch_cores[i],
         )  # fmt: skip
-        active, rows = across * along, b * p * q
-        nb, np_ = up(up(x[B], b), across if batched else 1.0), up(up(x[P], p), 1.0 if batched else across)
+        active, rows = down * along * images, b * p * q
+        nb, np_ = up(up(x[B], b), images), up(up(x[P], p), down)
         nq, whole_n, nk = up(x[Q], q), up(up(x[N], n), along), up(x[SOURCE_CHANNELS], c) if matmul else 1.0
         # what one tile moves
         height = (p - 1) * x[STRIDE] + (x[WINDOW] - 1) * x[DILATION] + 1
@@ -142,9 +151,7 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         weight_loads = steps if nk > 1 else (nn * batches if again or nn == 1 else outputs)
         loads = source * source_loads * whole_rows * (whole_k if matmul else whole_n)
         weights = weight * weight_loads * whole_n * whole_k
-        from_far = x[FAR_SOURCE] * loads / (along if shared else 1.0) + weights / (
-            across if shared and x[BATCHES] == 0 else 1.0
-        )
+        from_far = far_bytes(x, loads, weights, down, along, images)
         ahead = far_cycles(m, from_far, loads + weights, active) / steps
         whole = whole_rows * whole_n
         sides = rows * n * x[SIDE_BYTES] * x[SIDE_INPUTS] * whole + (0.0 if matmul else parameters)
@@ -154,7 +161,7 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, step
         array = step[i]
         vector = (x[PASSES] + x[VECTOR_TAPS]) * (rows * up(n, lanes) + timing.VECTOR_LATENCY) + 4
         vector += x[WHOLE_LANES] * ROW_INSTRUCTIONS * (up(rows, lanes) + timing.VECTOR_LATENCY)
-        often = (max(source_loads, weight_loads) if matmul else source_loads) / steps
+        often = max(source_loads, weight_loads * matmul) / steps
         with_sums = max(array, ahead, (ahead + latency * often + array + fill) / slots)
         period = with_sums if matmul else max(ahead, (ahead + beside + latency + vector) / slots)
         sum_slots = 2.0 if slots == 2 and 2 * sums + scratch <= x[ACCUMULATOR_WORDS] else 1.0

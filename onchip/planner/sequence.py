@@ -117,7 +117,7 @@ def _recurrent(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape,
     for choice in r.choices(columns(machine_of(chip, dtype)) or 8):
         buffers, local, accumulator = place_pieces(r.pieces(choice), chip)
         if fits(chip, local, accumulator):
-            return shape, Mapping(choice.rows, choice.steps, 1, hidden, choice.columns, core_axis="b"), buffers
+            return shape, Mapping(choice.rows, choice.steps, 1, hidden, choice.columns), buffers
     limit = (
         f"chip '{chip.name}' has {chip.local.size_bytes} bytes and {chip.local.accumulator_bytes} bytes of accumulator"
     )

@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
  FAR_OUTPUT, SLOTS, FILL, HAS_SHARED, ACCUMULATOR_WORDS, IS_ROW_PACKED, BATCHES, ONES,
  ROW_SUMS, BLOCKS) = range(36)  # fmt: skip
 NUMBERS = 36
-PARAMETERS = "d1 q1 q1 q1 q1 q1 q1 q1 q1 q1 d1 q1"
+PARAMETERS = "d1 q1 q1 q1 q1 q1 q1 q1 q1 q1 q1 d1 q1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Candidates:
     outer: Ints
     rows_cores: Ints
     channel_cores: Ints
+    batch_cores: Ints
 
     def take(self, keep: Any) -> Candidates:
         return Candidates(*(getattr(self, name)[keep] for name in self.__slots__))
@@ -80,12 +81,12 @@ def _best(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int, effo
         volume = table.tb * table.tp * table.tq * table.tn * table.tc
         table = table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
     cycles = price(shape, chip, m, table, slots)
-    axis = "b" if shape.grid[0] > 1 else "p"
     return [
         Mapping(
             tb=int(table.tb[i]), tp=int(table.tp[i]), tq=int(table.tq[i]), tn=int(table.tn[i]), tc=int(table.tc[i]),
             channels_outer=bool(table.outer[i]), rows_cores=int(table.rows_cores[i]),
-            channel_cores=int(table.channel_cores[i]), core_axis=axis, slots=slots, predicted_cycles=int(cycles[i]),
+            channel_cores=int(table.channel_cores[i]), batch_cores=int(table.batch_cores[i]), slots=slots,
+            predicted_cycles=int(cycles[i]),
         )
         for i in np.argsort(cycles, kind="stable")[:EXACT]
     ]  # fmt: skip
@@ -98,23 +99,25 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     channels = [n] if shape.whole_lanes else _channel_tiles(n, m, shape)
     depths = _depth_tiles(shape, depth(m) or 1)
     orders = (1, 0) if shape.kind == "matmul" else (0,)
-    shares = _core_grids(chip.cores.count)
+    cores = chip.cores.count
+    shares = _core_grids(cores)
     tb, tp, tq = np.array(rows, np.int64).T
     axes = np.meshgrid(np.arange(len(rows)), channels, depths, orders, np.arange(len(shares)), indexing="ij")
     row, tn, tc, outer, share = (axis.reshape(-1) for axis in axes)
     tb, tp, tq = tb[row], tp[row], tq[row]
     rows_cores, channel_cores = np.array(shares, np.int64).T[:, share]
-    tiles = -(-b // tb) if b > 1 else -(-p // tp)
-    legal = (rows_cores <= tiles) & (channel_cores <= -(-n // tn))
+    legal = (rows_cores <= -(-p // tp)) & (channel_cores <= -(-n // tn))
+    batch_cores = np.minimum(-(-b // tb), cores // (rows_cores * channel_cores))
     if shape.second is not None:  # a tile has one second operand, and one row of ones
         legal &= (tb == 1) & ((tp == 1) | (not shape.second.is_nested))
-    if "n" in shape.unshared:
-        legal &= channel_cores == 1
-    if ("b" if b > 1 else "p") in shape.unshared:
-        legal &= rows_cores == 1
+    for axis, own in (("n", channel_cores), ("p", rows_cores)):
+        if axis in shape.unshared:
+            legal &= own == 1
+    if "b" in shape.unshared:
+        batch_cores[:] = 1
     if shape.one_image:
         legal &= tb == 1
-    return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores).take(legal)
+    return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batch_cores).take(legal)
 
 
 def _row_tiles(b: int, p: int, q: int, pool: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.isa import LOOP, MATRIX, MM, WLD
+from onchip.isa.fields import SLOT, TOGGLE
 from onchip.isa.memory import I8
 from onchip.simulator.code import Code, Ints
 from onchip.simulator.products import BLOCK, MARGIN, Form
@@ -143,7 +144,9 @@ def _is_nest(code: Code, at: int, ends: list[int], n: int, pairs: int) -> bool:
     levels = range(depth, depth + n)
     mask = sum(1 << level for level in levels)
     rows = np.concatenate([code.affines[at - 1, :3], code.affines[at]])
-    if (rows[:, 7] & mask)[rows[:, 8] != 0].any() or code.affines[at][ROW_OPERANDS, 1 + depth : 1 + depth + n].any():
+    if (rows[:, TOGGLE] & mask)[rows[:, SLOT] != 0].any():
+        return False
+    if code.affines[at][ROW_OPERANDS, 1 + depth : 1 + depth + n].any():
         return False
     columns = [level for level in levels if code.affines[at][COLUMN_OPERANDS, 1 + level].any()]
     others = [level for level in levels if level not in columns and int(code.integers[first + level - depth, 0]) > 1]

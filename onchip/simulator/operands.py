@@ -19,6 +19,7 @@ from numba import njit
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from onchip.isa.fields import CORES, SLOT, TOGGLE
 from onchip.simulator.code import Code
 
 # what only compiled code calls: no entry from Python, which costs more to compile than the function; divisors are not 0
@@ -63,11 +64,11 @@ def borrowed_code(code):
 def affine(row, index):
     """Return an operand's value on core (0, 0)."""
     value = row[0] + row[1] * index[0] + row[2] * index[1] + row[3] * index[2] + row[4] * index[3]
-    if row[8] != 0:
+    if row[SLOT] != 0:
         parity = 0
         for level in range(4):
-            parity ^= index[level] & (row[7] >> level) & 1
-        value += row[8] * parity
+            parity ^= index[level] & (row[TOGGLE] >> level) & 1
+        value += row[SLOT] * parity
     return value
 
 
@@ -82,7 +83,7 @@ def clipped(size, row, has, index):
 @inner
 def place(row, index, core):
     """Return an operand's value on a core."""
-    return affine(row, index) + row[5] * core[0] + row[6] * core[1]
+    return affine(row, index) + row[CORES] * core[0] + row[CORES + 1] * core[1] + row[CORES + 2] * core[2]
 
 
 @inner

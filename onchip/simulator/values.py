@@ -177,8 +177,8 @@ def _parts(codes: list[Code], *, is_float: bool) -> tuple[list[Ints], Any, Any, 
     return nests, interpreter.run, scratch, make_stage(_longest_row(codes))
 
 
-def _cores(grid: tuple[int, int]) -> list[tuple[int, int]]:
-    return [(row, column) for row in range(grid[0]) for column in range(grid[1])]
+def _cores(grid: tuple[int, int, int]) -> list[tuple[int, ...]]:
+    return list(np.ndindex(grid))
 
 
 def _longest_row(codes: list[Code]) -> int:

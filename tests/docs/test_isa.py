@@ -21,7 +21,7 @@ from onchip.isa.fields import SEMAPHORES
 from onchip.isa.vector import VOPS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "isa.md").read_text(encoding="utf-8")
-PARTS = ("base", "i0", "i1", "i2", "i3", "c0", "c1", "toggle", "slot")
+PARTS = ("base", "i0", "i1", "i2", "i3", "c0", "c1", "c2", "toggle", "slot")
 
 
 def tables() -> dict[int, tuple[str, dict[int, str]]]:
@@ -66,7 +66,7 @@ def decoded(words: list[int]) -> Iterator[Decoded]:
             taken += 1
             found[fields[bit]] = value
             if bit >= 60:
-                parts = {PARTS[i]: next(stream) for i in range(9) if value >> i & 1}
+                parts = {PARTS[i]: next(stream) for i in range(len(PARTS)) if value >> i & 1}
                 taken += len(parts)
                 found[fields[bit]] = parts
         yield name, header >> 4 & 0xFF, header >> 12 & 0xFF, header >> 20 & 0xFF, found

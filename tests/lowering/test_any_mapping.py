@@ -82,6 +82,6 @@ def test_tiles_along_every_axis(packing: str, channels_outer: bool, slots: int) 
     chip = Chip.load("tiny-npu-4").replace({"matrix.row_packing": packing})
     planned = plan(int8(b.finish(), chip), chip, "int8")
     (kernel,) = planned.kernels
-    mapping = Mapping(1, 2, 2, 4, 4, channels_outer=channels_outer, core_axis="b", slots=slots)
+    mapping = Mapping(1, 2, 2, 4, 4, channels_outer=channels_outer, slots=slots)
     assert mapping.counts(kernel.shape) == {"b": 2, "p": 3, "q": 3, "n": 3, "k": 3}
     assert check(replace(planned, kernels=(remapped(kernel, mapping, chip),)), 0)

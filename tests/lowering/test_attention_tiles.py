@@ -98,7 +98,7 @@ def count(program: Program, planned: Plan, counts: Counter[str]) -> None:
             counts["tiles of resident keys"] += tiles.channels_outer and tiles.tc < keys
             counts["many tiles"] += keys > 3 * tiles.tc
             counts["one slot"] += kernel.buffer("keys").slots == 1
-            counts["many cores"] += program.kernels[0].core_grid != (1, 1)
+            counts["many cores"] += program.kernels[0].core_grid != (1, 1, 1)
 
 
 def test_any_cut_of_int8_attention_computes_the_same() -> None:

@@ -23,9 +23,7 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     used once in n periods. The first tile passes all units one after the other.
     """
     b, p, q, n = shape.grid
-    batch_cores = table.rows_cores if b > 1 else 1
-    row_cores = table.rows_cores if b == 1 else 1
-    nb, np_ = _up(_up(b, table.tb), batch_cores), _up(_up(p, table.tp), row_cores)
+    nb, np_ = _up(_up(b, table.tb), table.batch_cores), _up(_up(p, table.tp), table.rows_cores)
     nq, per_block, nk = _up(q, table.tq), _up(_up(n, table.tn), table.channel_cores), _up(shape.source[3], table.tc)
     nn = shape.blocks * per_block
     nk = nk if shape.kind == "matmul" else 1
@@ -43,11 +41,13 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     batches = 1 if second is None or not second.batch_axes else nb * (np_ if "p" in second.batch_axes else 1)
     loaded = np.where((nn == 1) | (table.outer == 1), nn * batches, outputs)
     weight_loads = np.where(nk > 1, steps, loaded)
-    source_share, weight_share = (table.channel_cores, table.rows_cores) if chip.shared else (1, 1)
-    weight_share = 1 if second is not None and second.batch_axes else weight_share
+    source_share = table.channel_cores if chip.shared else 1
+    axes = () if second is None else second.batch_axes
+    alike = (table.rows_cores if "p" not in axes else 1) * (table.batch_cores if not axes else 1)
+    weight_share = alike if chip.shared else 1
     loads = size.source * source_loads * whole_rows * (whole_k if shape.kind == "matmul" else whole_n)
     weights = size.weights * weight_loads * whole_n * whole_k
-    active = table.rows_cores * table.channel_cores
+    active = table.rows_cores * table.channel_cores * table.batch_cores
     far_source, far_output = (int(level == 0) for level in shape.levels)
     ahead = _far_cycles(m, far_source * loads / source_share + weights / weight_share, loads + weights, active) / steps
     whole = whole_rows * whole_n

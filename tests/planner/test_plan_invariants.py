@@ -126,7 +126,7 @@ def test_buffers_that_do_not_fit(good: Plan, name: str, memory: str) -> None:
         (0, {"tp": 0}, "OC9020"),  # nothing would be computed
         (0, {"tn": 5}, "OC9020"),  # channels that are not there
         (0, {"tq": 9}, "OC9020"),
-        (0, {"core_axis": "q"}, "OC9021"),  # every core would compute all rows
+        (0, {"rows_cores": 0}, "OC9021"),  # nobody would compute
         (2, {"tp": 3}, "OC9022"),  # a pooling window in two tiles
         (2, {"tq": 3}, "OC9022"),
     ],

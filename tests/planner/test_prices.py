@@ -28,7 +28,7 @@ def _shape(rng: Random, dtype: str) -> Shape:
         stride, dilation, passes=rng.randint(0, 30), scratch=rng.randint(0, 2), side_bytes=rng.choice((1, 2)),
         side_inputs=rng.randint(0, 2), table_bytes=rng.choice((0, 1024)), pool=pool, whole_lanes=rng.random() < 0.2,
         parameters_per_lane=rng.random() < 0.7, loads_source=rng.random() < 0.9,
-        levels=(rng.randint(0, 1), rng.randint(0, 1)), unshared=rng.choice(("", "", "n", "rows")),
+        levels=(rng.randint(0, 1), rng.randint(0, 1)), unshared=rng.choice(("", "", "n", "p", "b")),
     )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def code(streams: Streams) -> Code:
 
 
 def run_compiled(
-    streams: Streams, counts: list[int], start: Memories, core: tuple[int, int] = (0, 0)
+    streams: Streams, counts: list[int], start: Memories, core: tuple[int, int, int] = (0, 0, 0)
 ) -> tuple[int, Memories]:
     """Return the interpreter's status and the memories after it."""
     arrays = code(streams)
@@ -88,7 +88,7 @@ def run_compiled(
     return int(status), Memories(far[:FAR], memory.local[:LOCAL], memory.acc)
 
 
-def memory_of(start: Memories, core: tuple[int, int] = (0, 0)) -> Memory:
+def memory_of(start: Memories, core: tuple[int, int, int] = (0, 0, 0)) -> Memory:
     return Memory(start.far.copy(), start.local.copy(), start.words.copy(), core)
 
 
@@ -237,7 +237,7 @@ def changed(rng: Random, pairs: list[Instruction]) -> list[Instruction]:
         2: {"sub": 1 - product.sub},
         3: {"sums": replace(product.sums, strides=(0, 3, 0, 0))},
         4: {"sums": replace(product.sums, strides=(0, 5, 50, 0))},
-        5: {"source": Affine(product.source.base, (0, 0, 0, 0), (0, 0), 4, 9)},
+        5: {"source": Affine(product.source.base, toggle=4, slot=9)},
         6: {"source": replace(product.source, strides=(1, 2, 0, 0))},
         7: {"left1": Affine(product.rows1, (0, 0, -1, 0))},
         8: {},

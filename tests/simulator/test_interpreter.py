@@ -24,7 +24,7 @@ N = 400
 
 
 def check(
-    streams: list[list[Instruction]], counts: list[int], start: made.Memories, core: tuple[int, int] = (0, 0)
+    streams: list[list[Instruction]], counts: list[int], start: made.Memories, core: tuple[int, int, int] = (0, 0, 0)
 ) -> None:
     wanted = made.memory_of(start, core)
     naive_machine.run_kernel(streams, counts, wanted, Random(0))
@@ -121,7 +121,7 @@ def test_both_forms_of_products(in_bytes: bool) -> None:
             nests[0][0],
             arrays,
             np.zeros(4, np.int64),
-            (0, 0),
+            (0, 0, 0),
             local,
             make_scratch([arrays], nests, form(in_bytes)),
             words,
