@@ -83,5 +83,5 @@ def test_tiles_along_every_axis(packing: str, channels_outer: bool, slots: int) 
     planned = plan(int8(b.finish(), chip), chip, "int8")
     (kernel,) = planned.kernels
     mapping = Mapping(1, 2, 2, 4, 4, channels_outer=channels_outer, slots=slots)
-    assert mapping.counts(kernel.shape) == {"b": 2, "p": 3, "q": 3, "n": 3, "k": 3}
+    assert mapping.counts(kernel.shape) == {"g": 1, "b": 2, "p": 3, "q": 3, "n": 3, "k": 3}
     assert check(replace(planned, kernels=(remapped(kernel, mapping, chip),)), 0)
