@@ -175,13 +175,13 @@ def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> 
 
 
 def test_groups_of_channels() -> None:
-    counts = run_many(grouped, 20)
-    assert counts["ran"] >= 36 and counts["naive"] >= 30, counts
+    counts = run_many(grouped, 14)
+    assert counts["ran"] >= 26 and counts["naive"] >= 24, counts
 
 
 @pytest.mark.parametrize("draw", [transposed, nearest, bilinear, blocks, padded, largest])
 def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph]) -> None:
-    for seed in range(40):
+    for seed in range(30):
         graph = draw(Random(seed))
         inputs = inputs_of(graph, seed)
         made = fold(quantize(fold(graph), [inputs]))
@@ -190,7 +190,7 @@ def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph])
             np.testing.assert_array_equal(expressed[name], value, err_msg=str(made))
 
 
-@pytest.mark.parametrize(("draw", "seeds"), [(transposed, 6), (nearest, 5), (blocks, 5), (padded, 12), (largest, 4)])
+@pytest.mark.parametrize(("draw", "seeds"), [(transposed, 4), (nearest, 5), (blocks, 5), (padded, 12), (largest, 4)])
 def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
