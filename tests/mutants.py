@@ -23,6 +23,7 @@ LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simu
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
+PICTURES = "tests/lowering/test_pictures.py"
 ROTARY = "tests/lowering/test_rotary.py"
 CUTS = "tests/lowering/test_attention_tiles.py::test_any_cut_of"
 RECURRENT = "tests/lowering/test_recurrent.py"
@@ -182,6 +183,37 @@ MUTANTS = (
     ),
     Mutant("onchip/lowering/recurrent.py", '("nf", -wide), ("w", -n)', '("nf", -wide)', RECURRENT),
     Mutant("onchip/lowering/rowwise.py", 'code.lanes("rshr", t, e, 12)', 'code.lanes("rshr", t, e, 11)', VALUES),
+    Mutant(
+        "onchip/lowering/loops.py",
+        'own = {*depends, "g"} if depends else set[str]()',
+        "own = {*depends}",
+        f"{PICTURES}::test_groups_of_channels",
+    ),
+    Mutant(
+        "onchip/lowering/picture_steps.py",
+        "22 - most + bits",
+        "21 - most + bits",
+        f"{PICTURES}::test_vector_work_of_pictures",
+    ),
+    Mutant(
+        "onchip/lowering/picture_steps.py",
+        "exponent + k.fraction - 32)",
+        "exponent + k.fraction - 31)",
+        f"{PICTURES}::test_vector_work_of_pictures",
+    ),
+    Mutant(
+        "onchip/planner/moves.py",
+        "padding=(front[1], front[2])",
+        "padding=(front[2], front[1])",
+        f"{PICTURES}::test_ops_expressed_by_others_run",
+    ),
+    Mutant(
+        "onchip/passes/phases.py",
+        "(r, cell - first) for",
+        "(r, cell) for",
+        f"{PICTURES}::test_ops_expressed_by_others_keep_every_bit",
+    ),
+    Mutant("onchip/lowering/moves.py", "near + tap * row", "near", f"{PICTURES}::test_vector_work_of_pictures"),
     # --- instructions and simulator
     Mutant(
         "onchip/isa/timing.py",

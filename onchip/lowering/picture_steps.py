@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Build = Callable[[], NDArray[np.uint8]]
 WORD, ENTRIES = 4, 256
-ONE = {"multiplier": 1 << 30, "shift": 1}  # times 1
 
 
 def picture_tables(node: Node, context: Context, *, integer: bool) -> tuple[int, Build] | None:
@@ -45,6 +44,16 @@ def picture_tables(node: Node, context: Context, *, integer: bool) -> tuple[int,
     if node.op == "lrn" and integer:
         return 2 * ENTRIES * WORD, lambda: _response_tables(node, context)
     return None
+
+
+def _scaled(step: Step, d: View, a: View, multiplier: int, shift: int) -> None:
+    """d = a times a multiplier, in 32 bits."""
+    step.code.requantize(d, a, multiplier=multiplier, shift=shift, low=LOWEST, high=HIGHEST)
+
+
+def _stored(step: Step, a: View, zero: int) -> None:
+    """Write a as int8 around a zero point."""
+    step.code.requantize(step.d, a, multiplier=1 << 30, shift=1, zero_out=zero)  # times 1
 
 
 # --- averages ---------------------------------------------------------------------------------------------------------
@@ -116,7 +125,7 @@ def average(step: Step) -> None:
     step.code.lanes("shl", sign, sign, 1)
     step.code.lanes("sub", sign, sign, 1)
     step.code.lanes("mul", size, size, sign)
-    step.code.requantize(step.d, size, **ONE, zero_out=zero)
+    _stored(step, size, zero)
 
 
 def _divide_by_one_count(step: Step, size: View) -> None:
@@ -192,15 +201,14 @@ def response(step: Step) -> None:
 def _scaled_by_exponent(step: Step, k: ResponseConstants, v: View, tiles: tuple[View, View, View, View]) -> None:
     """Scale by the multiplier of u's exponent: one after the other, each where the exponent is at least that."""
     (zeros, y, other, is_above), code = tiles, step.code
-    limits = {"low": LOWEST, "high": HIGHEST}
-    code.requantize(y, v, multiplier=int(k.gain_q[0]), shift=int(k.gain_e[0]), **limits)
+    _scaled(step, y, v, int(k.gain_q[0]), int(k.gain_e[0]))
     code.lanes("mul", zeros, zeros, -1)
     for exponent in range(1, _largest_exponent(step, k) + 1):
-        code.requantize(other, v, multiplier=int(k.gain_q[exponent]), shift=int(k.gain_e[exponent]), **limits)
+        _scaled(step, other, v, int(k.gain_q[exponent]), int(k.gain_e[exponent]))
         code.lanes("sub", other, other, y)
         code.lanes("gt", is_above, zeros, exponent + k.fraction - 32)  # 31 - fraction - zeros >= exponent
         code.lanes("mac", y, other, is_above)
-    code.requantize(step.d, y, **ONE, zero_out=step.made.zero_point[0])
+    _stored(step, y, step.made.zero_point[0])
 
 
 def _largest_exponent(step: Step, k: ResponseConstants) -> int:
@@ -233,10 +241,10 @@ def parametric(step: Step) -> None:
     code.lanes("gt", mask, above, -1)
     for tile, scale in ((above, px.scale[0]), (below, px.scale[0] * ps.scale[0])):
         q, e = quantize_multiplier(scale / py.scale[0])
-        code.requantize(tile, tile, multiplier=q, shift=e, low=LOWEST, high=HIGHEST)
+        _scaled(step, tile, tile, q, e)
     code.lanes("sub", above, above, below)
     code.lanes("mac", below, above, mask)
-    code.requantize(step.d, below, **ONE, zero_out=py.zero_point[0])
+    _stored(step, below, py.zero_point[0])
 
 
 def float_parametric(step: Step) -> None:

@@ -53,6 +53,8 @@ class Picture:
             case "product":
                 own = self.rng.choice(((1, 1, 1, shape[3]), (*shape[:3], 1)))
                 at = self.node("mul", at, self.builder.input("y", own))
+            case _:
+                pass
         self.builder.output(at)
         return self.builder.finish()
 
@@ -138,6 +140,16 @@ def averaged(rng: Random) -> Graph:
     ))  # fmt: skip
 
 
+def dilated(rng: Random) -> Graph:
+    """Return a maximum over cells apart, its last windows over the edge where it counts so."""
+    d = Picture(rng)
+    dilation = rng.randint(1, 3), rng.randint(1, 2)
+    return d.finish(d.node(
+        "max_pool2d", d.input(rng.choice((1, 3, 9))), kernel=(2, 2), stride=(rng.randint(1, 3), 2), dilation=dilation,
+        padding=(1, 0, 0, 1), ceil_mode=rng.random() < 0.6,
+    ))  # fmt: skip
+
+
 def response(rng: Random) -> Graph:
     """Return a local response norm; some draw u over many powers of two."""
     d = Picture(rng, 5)
@@ -196,7 +208,9 @@ def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
 
 
-@pytest.mark.parametrize(("draw", "seeds"), [(averaged, 14), (response, 8), (parametric, 8), (bilinear, 10)])
+@pytest.mark.parametrize(
+    ("draw", "seeds"), [(averaged, 14), (dilated, 5), (response, 8), (parametric, 8), (bilinear, 10)]
+)
 def test_vector_work_of_pictures(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
