@@ -30,6 +30,7 @@ from onchip.passes.calibrate import METHODS, calibrate
 from onchip.passes.cast import float_dtype
 from onchip.passes.express import express
 from onchip.passes.fold import fold, forget_weights
+from onchip.passes.qdq import is_paired
 from onchip.passes.rounding import round_as
 from onchip.passes.sensitivity import Measure, layer_sensitivities, layers_of, raise_to_int16
 from onchip.passes.twice import twice
@@ -176,7 +177,9 @@ def compile_graph(
         raise NotSupported("OC1339", chip.name, f"arithmetic in {wanted}", limit="Programs are in int8", next=hint)
     if wanted == "int8":
         mode = chip.rounding.modes[0] if rounding in (None, CHIP_ROUNDING) else rounding
-        made = folded if is_quantized(folded) else int8.quantize(folded, samples, rounding=mode)
+        made = (
+            folded if is_quantized(folded) and not is_paired(folded) else int8.quantize(folded, samples, rounding=mode)
+        )
         made = fold(bind_batch(made))
         made = round_as(made, chip.rounding.modes) if rounding == CHIP_ROUNDING else made
         check_rounding(made, chip)

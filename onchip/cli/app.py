@@ -372,13 +372,16 @@ def models(as_json: AsJson = False) -> None:
 def train(
     name: Annotated[str, typer.Argument(metavar="NETWORK", help="cnn, lstm or attention")],
     seed: Seed = 0,
+    qat: Annotated[bool, typer.Option("--qat", help="then train on with int8 rounding, and quantize")] = False,
     as_json: AsJson = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="write the network to this .onnx")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write it to this .onnx; with --qat in int8 to this .npz")
+    ] = None,
 ) -> None:
     """Train a demo network (needs the torch extra)."""
     from onchip.cli.demo import train as work
 
-    work(name, seed=seed, as_json=as_json, output=output)
+    work(name, seed=seed, is_aware=qat, as_json=as_json, output=output)
 
 
 @app.command()

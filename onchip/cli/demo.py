@@ -125,29 +125,37 @@ def _percent(share: float) -> str:
     return f"{share * 100:.2f} %"
 
 
-def train(name: str, *, seed: int, as_json: bool, output: Path | None) -> None:
-    """Train one network, print its accuracy, and write it as ONNX where asked."""
-    if output is not None and output.suffix != ".onnx":
-        raise BadFile("OC1015", str(output), "a network is written as .onnx", next="Name a file that ends in .onnx")
-    work = _training("train")
+def train(name: str, *, seed: int, is_aware: bool, as_json: bool, output: Path | None) -> None:
+    """Train one network, print its accuracy, and write it where asked: as ONNX, or with `is_aware` in int8 as .npz."""
+    suffix = ".npz" if is_aware else ".onnx"
+    if output is not None and output.suffix != suffix:
+        hint = f"Name a file that ends in {suffix}"
+        raise BadFile("OC1015", str(output), f"a network is written as {suffix} here", next=hint)
     with progress(f"{name}: train") as step:
 
         def heard(epoch: int, epochs: int, _loss: float) -> None:
             step(epoch, epochs)
 
-        network = work.train(name, seed=seed, progress=heard)
-    if output is not None:
+        found = _training("aware").train_aware(name, seed=seed, progress=heard) if is_aware else None
+        network = found.trained if found is not None else _training("train").train(name, seed=seed, progress=heard)
+    if output is not None and found is not None:
+        found.graph.save(output)
+    elif output is not None:
         export = _training("export").export_onnx
         with replacing(output) as beside:
             export(network, beside)
-    images = len(network.test_images)
+    images, int8 = len(network.test_images), found.int8_accuracy if found is not None else None
     if as_json:
-        facts = {"name": name, "float_accuracy": network.float_accuracy, "test_images": images, "seed": seed}
-        show_json({**tool(), **facts})
+        accuracies = {"float_accuracy": network.float_accuracy, "int8_accuracy": int8}
+        show_json({**tool(), "name": name, **accuracies, "test_images": images, "seed": seed})
         return
-    lines = [f"{name}: {_percent(network.float_accuracy)} of {images} held-out images right, in float (seed {seed})."]
+    told = f"{_percent(network.float_accuracy)} of {images} held-out images right, in float (seed {seed})"
+    if found is not None:
+        told += f"; {_percent(found.int8_accuracy)} in int8 after training with it, "
+        told += f"{_percent(found.calibrated_accuracy)} calibrated only"
+    verb = f"onchip train {name}{' --qat' if is_aware else ''}"
     if output is not None:
-        lines.append(f"Next:  onchip run {output} --chip edge-npu-16   (written; runs it, checked bit for bit)")
+        action = f"onchip run {output} --chip edge-npu-16   (written; runs it, checked bit for bit)"
     else:
-        lines.append(f"Next:  onchip train {name} -o {name}.onnx   (writes the network)")
-    show("\n".join(lines))
+        action = f"{verb} -o {name}{suffix}   (writes the {'int8 ' if is_aware else ''}network)"
+    show(f"{name}: {told}.\nNext:  {action}")

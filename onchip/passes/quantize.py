@@ -14,13 +14,14 @@ Sources:  Jacob 2018 (arXiv 1712.05877); the integer contract in docs/arithmetic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 
 from onchip.errors import NotSupported, UsageError
 from onchip.ir.graph import Graph, Node
 from onchip.ops.types import FLOAT_DTYPES, Quantization
 from onchip.passes.calibrate import Calibration, Range, Sample, additive_masks, calibrate
+from onchip.passes.qdq import is_paired, without_pairs
 from onchip.passes.quantize_attention import ATTENTION_RULES
 from onchip.passes.quantize_recurrent import RECURRENT
 from onchip.passes.quantize_rules import (
@@ -66,12 +67,19 @@ def quantize(
     scale. `keep_float` names nodes that stay in floats, `int16` nodes that read int16 activations (and what stands in
     front of them writes int16: wide.py). `rounding` is the requantization mode of every node: "single"
     (our own chips), "double" or "fp32" (docs/arithmetic.md).
+    A network with quantize/dequantize pairs (qdq.py) keeps the scales that it brings; samples calibrate what is left.
     Raises NotSupported for an op that has no integer meaning, UsageError for samples that do not calibrate or a method
     that there is not, UnknownName for nodes that the graph does not have.
     """
+    given: Mapping[str, Quantization] = {}
+    if is_paired(graph):
+        graph, given = without_pairs(graph)
+        _check_known(graph, given, has_samples=samples is not None)
     _check(graph, rounding, keep_float)
     calibration = calibrate(graph, samples, method=method, percentile=percentile)
-    return rewritten(graph, calibration, per_channel=per_channel, keep_float=keep_float, int16=int16, rounding=rounding)
+    return rewritten(
+        graph, calibration, per_channel=per_channel, keep_float=keep_float, int16=int16, rounding=rounding, given=given
+    )
 
 
 def rewritten(
@@ -82,10 +90,16 @@ def rewritten(
     keep_float: Collection[str] = (),
     int16: Collection[str] = (),
     rounding: str = "single",
+    given: Mapping[str, Quantization] | None = None,
 ) -> Graph:
-    """Quantize a float graph with the ranges of a calibration; options as in `quantize`."""
+    """Quantize a float graph with the ranges of a calibration; options as in `quantize`.
+
+    `given` are parameters that the network brings along; its weights lie on grids then.
+    """
     wide = {name: wide_parameters(*calibration.whole(name)) for name in held_in_int16(graph, int16)}
-    rewrite = Rewrite(graph, _parameters(graph, calibration), calibration, rounding, per_channel, wide)
+    rewrite = Rewrite(
+        graph, _parameters(graph, calibration, given or {}), calibration, rounding, per_channel, wide, bool(given)
+    )  # fmt: skip
     untouched = _host_nodes(graph) | set(keep_float)
     for node in graph.nodes:
         if node.name in untouched or not any(_is_float(graph, name) for name in (*node.inputs, *node.outputs)):
@@ -106,6 +120,16 @@ def _check(graph: Graph, rounding: str, keep_float: Collection[str]) -> None:
         raise UsageError("OC1415", graph.name, "the graph is quantized already", next="Give the float graph")
     for name in keep_float:
         graph.node(name)
+
+
+def _check_known(graph: Graph, given: Mapping[str, Quantization], *, has_samples: bool) -> None:
+    """Refuse a network of quantize/dequantize pairs that leaves scales open, where no samples fill them in."""
+    for node in graph.nodes:
+        name = node.outputs[0]
+        is_open = node.op in ("attention", "lstm") or (_is_float(graph, name) and name not in given)
+        if is_open and not has_samples and node.op not in (*FIXED, *SAME_SCALE):
+            fact = f"the network brings no scale for {'what happens inside' if name in given else 'its output'}"
+            raise UsageError("OC1417", node.name, fact, next="Give samples: they calibrate what is left open")
 
 
 def _is_float(graph: Graph, name: str) -> bool:
@@ -134,7 +158,7 @@ def _host_nodes(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantization]:
+def _parameters(graph: Graph, calibration: Calibration, given: Mapping[str, Quantization]) -> dict[str, Quantization]:
     """Choose the quantization of every float activation, in the order of the nodes.
 
     Ops that copy bits do not ask: their rule hands on what the input has. A tensor whose only use is `concat` or `clip`
@@ -149,6 +173,8 @@ def _parameters(graph: Graph, calibration: Calibration) -> dict[str, Quantizatio
     chosen: dict[str, Quantization] = {}
 
     def of(name: str) -> Quantization:
+        if name in given:
+            return given[name]
         while name in later:
             name = later[name]
         if name in balanced:

@@ -21,6 +21,7 @@ from onchip.ir.graph import Graph, Node, Tensor, constant_tensor
 from onchip.ops.cost import TABLES
 from onchip.ops.types import FLOAT_DTYPES, AttributeValue, Quantization
 from onchip.passes.calibrate import Calibration
+from onchip.passes.ranges import grid_scales
 
 Array = NDArray[Any]
 SAME_SCALE = (
@@ -80,6 +81,7 @@ class Rewrite:
     rounding: str
     per_channel: bool = True
     held: Mapping[str, Quantization] = field(default_factory=dict[str, Quantization])  # activations in int16 (wide.py)
+    is_gridded: bool = False  # weights lie on grids of their own (qdq.py), which are kept
     is_wide: bool = False  # the node that is being written reads int16
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     nodes: list[Node] = field(default_factory=list[Node])
@@ -262,7 +264,9 @@ def weights(rewrite: Rewrite, name: str, bias: str, x: Quantization) -> str:
         return rewrite.constant(new, None, like=name, dtype="i8", quantization=Quantization((1 / 127,), (0,)))
     data = finite(name, constant.data)
     flat = np.abs(data.reshape(len(data), -1)).max(axis=1, initial=0.0)
+    grid = grid_scales(data.reshape(len(data), -1)) if rewrite.is_gridded else np.zeros_like(flat)
     scale = symmetric(flat if rewrite.per_channel else np.full_like(flat, flat.max(initial=0.0)))
+    scale = np.where(grid > 0.0, grid, scale)
     b = data_of(rewrite, bias)
     if b is not None:
         scale = np.maximum(scale, np.abs(finite(bias, b)) / (x.scale[0] * BIAS_LIMIT))

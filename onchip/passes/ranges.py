@@ -24,6 +24,7 @@ DROPPED_BITS = 12  # of float32's 32
 BINS = 1 << (32 - DROPPED_BITS)
 STEPS = 41  # shares of the range: 1, 2^-1/4, 2^-1/2, .. 2^-10
 STEP = 0.25
+TOLERANCE = 1e-3  # of a step: what float32 products of integers and scales leave is 1e-5
 BLOCK = 256  # candidates at once
 
 
@@ -146,3 +147,15 @@ def grid_errors(tables: Tables, low: Array, high: Array, *, is_symmetric: bool) 
         n, s, q = (np.diff(table[ends], axis=1) for table in (counts, sums, squares))
         errors[part] = (q - 2.0 * level * s + level * level * n).sum(axis=1)
     return errors
+
+
+def grid_scales(rows: Array) -> Array:
+    """Return the scale of each row [K, n] whose values are multiples of it up to 127, 0 where they lie on no grid."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    found = np.zeros(len(rows))
+    for top in range(1, 128):
+        scale = largest / top
+        steps = rows / np.where(scale > 0.0, scale, 1.0)[:, None]
+        is_grid = np.abs(steps - np.rint(steps)).max(axis=1, initial=0.0) < TOLERANCE
+        found = np.where((found == 0.0) & is_grid & (scale > 0.0), scale, found)
+    return found

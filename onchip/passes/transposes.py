@@ -158,6 +158,8 @@ class _Walk:
         view = self.views.get(node.inputs[0])
         if view is not None and view.flat:
             return self.carry_flat(node, view)
+        if view is not None and self.is_edge(node):
+            return view.stored not in self.draft.graph.inputs and self.apply(node, (view.stored,), view.perm)
         if node.op in BINARY:
             return self.carry_binary(node)
         if node.op == "concat":
@@ -172,6 +174,11 @@ class _Walk:
         if node.op == "mean":
             return self.carry_mean(node, view)
         return node.op == "reshape" and self.carry_reshape(node, view)
+
+    def is_edge(self, node: Node) -> bool:
+        """Tell whether a node quantizes or dequantizes a whole tensor: element by element."""
+        params = [self.draft.tensors[name].quantization for name in (*node.inputs, *node.outputs)]
+        return node.op in ("quantize", "dequantize") and all(q is None or q.axis is None for q in params)
 
     def apply(self, node: Node, inputs: tuple[str, ...], perm: Perm) -> bool:
         """Emit the node on stored tensors; its output becomes a view with the same permutation."""
@@ -288,9 +295,10 @@ class _Walk:
 
     def carry_flat(self, node: Node, view: View) -> bool:
         name = node.outputs[0]
-        if self.draft.is_quantized((*node.inputs, *node.outputs)):
+        is_edge = self.is_edge(node)
+        if self.draft.is_quantized((*node.inputs, *node.outputs)) and not is_edge:
             return False
-        if node.op in UNARY:
+        if node.op in UNARY or is_edge:
             stored = self._store(name, self.draft.shape(name))
             self.nodes.append(replace(node, inputs=(view.stored, *node.inputs[1:]), outputs=(stored,)))
             self.views[name] = View(stored, view.perm, True, view.shape)

@@ -187,7 +187,16 @@ def _models() -> Schema:
 
 
 def _train() -> Schema:
-    return object_of({**TOOL, "name": TEXT, "float_accuracy": SHARE, "test_images": POSITIVE, "seed": COUNT})
+    return object_of(
+        {
+            **TOOL,
+            "name": TEXT,
+            "float_accuracy": SHARE,
+            "int8_accuracy": or_null(SHARE),
+            "test_images": POSITIVE,
+            "seed": COUNT,
+        }
+    )
 
 
 def _validate() -> Schema:

@@ -14,7 +14,7 @@ Sources:  Adam: Kingma and Ba 2015; decoupled weight decay: Loshchilov and Hutte
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,9 +87,9 @@ def train(name: str, *, seed: int = 0, progress: Progress | None = None) -> Trai
     train_images, test_images = data.train_images, data.test_images
     if recipe.is_sequence:
         train_images, test_images = as_rows(train_images), as_rows(test_images)
-    with _reproducible(seed):
+    with reproducible(seed):
         module = recipe.build()
-        losses = _fit(module, recipe, torch.tensor(train_images), torch.tensor(data.train_labels), progress)
+        losses = fit(module, recipe, torch.tensor(train_images), torch.tensor(data.train_labels), progress)
         logits = predict(module, test_images)
     accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
     return TrainedNetwork(
@@ -111,7 +111,19 @@ def predict(module: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float3
         return np.asarray(module.eval()(torch.tensor(images)).numpy(), np.float32)
 
 
-def _fit(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, progress: Progress | None) -> list[float]:
+def fit(
+    module: nn.Module,
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    progress: Progress | None,
+    *,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[float]:
+    """Train a module in place by a recipe; gives the mean loss of each epoch.
+
+    `around` encloses each forward and backward run: what it does to the weights is undone before they are updated.
+    """
     module.train()
     steps = -(-len(images) // recipe.batch)
     optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
@@ -120,9 +132,10 @@ def _fit(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, prog
     for epoch in range(recipe.epochs):
         total = 0.0
         for batch in torch.randperm(len(images)).split(recipe.batch):
-            loss = functional.cross_entropy(module(images[batch]), labels[batch])
             optimizer.zero_grad()
-            loss.backward()  # pyright: ignore[reportUnknownMemberType]  torch's stub is untyped here
+            with around():
+                loss = functional.cross_entropy(module(images[batch]), labels[batch])
+                loss.backward()  # pyright: ignore[reportUnknownMemberType]  torch's stub is untyped here
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
             schedule.step()
@@ -135,7 +148,7 @@ def _fit(module: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, prog
 
 
 @contextmanager
-def _reproducible(seed: int) -> Generator[None, None, None]:
+def reproducible(seed: int) -> Generator[None, None, None]:
     """Run on one thread with deterministic kernels and this seed; put everything back afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with torch.random.fork_rng(devices=[]):

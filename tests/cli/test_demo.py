@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+import onchip as oc
 from tests.cli.conftest import Ended, Onchip, outside
 
 torch = pytest.importorskip("torch")
@@ -121,7 +122,7 @@ def test_ctrl_c_while_training(
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "_fit", stopped)
+    monkeypatch.setattr(training, "fit", stopped)
     onchip(*words).mistake("OC1009", 130)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -148,3 +149,31 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     assert all(n["bit_exact"] and n["test_images"] == 540 and n["chip_accuracy"] > 0.95 for n in made["networks"])
     chips = {"a100-sxm-80gb", "h100-sxm", "tpu-v1", "tpu-v4", "edge-npu-16", "tiny-npu-4"}
     assert {(row["chip"], row["batch"]) for row in made["comparison"]} == {(c, b) for c in chips for b in (1, 64)}
+
+
+@pytest.mark.usefixtures("small")
+def test_train_with_qat_writes_the_int8_network(
+    onchip: Onchip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onchip.training import aware
+
+    monkeypatch.setattr(aware, "RECIPES", training.RECIPES)
+    monkeypatch.setattr(aware, "EPOCHS", (1, 1))
+    path = tmp_path / "cnn.npz"
+    made = onchip("train", "cnn", "--qat", "--json", "-o", path).valid("train-1.json")
+    network = training.train("cnn")
+    graph = oc.read(str(path))
+    logits = oc.evaluate(graph, {graph.inputs[0]: network.test_images})[graph.outputs[0]]
+    assert made["int8_accuracy"] == np.mean(np.argmax(logits, axis=1) == network.test_labels)
+    assert made["float_accuracy"] == network.float_accuracy
+    assert onchip("run", path, "-c", "edge-npu-16", "--json").json["bit_exact"] is True
+    found = aware.train_aware("cnn")
+
+    def again(*_: Any, **__: Any) -> aware.AwareNetwork:
+        return found
+
+    monkeypatch.setattr(aware, "train_aware", again)
+    first, second = onchip("train", "cnn", "--qat").out.splitlines()
+    assert first.startswith("cnn: ") and "in int8 after training with it" in first and "calibrated only" in first
+    assert second == "Next:  onchip train cnn --qat -o cnn.npz   (writes the int8 network)"
+    onchip("train", "cnn", "--qat", "-o", tmp_path / "cnn.onnx").mistake("OC1015", 2)

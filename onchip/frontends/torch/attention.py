@@ -11,8 +11,10 @@ Sources:  Vaswani et al. 2017, section 3.2.2; torch/nn/functional.py, multi_head
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+import warnings
 from types import MethodType
 from typing import cast
 
@@ -24,7 +26,11 @@ from torch.nn import functional
 def exportable_copy(module: nn.Module) -> nn.Module:
     """Copy a module, sharing its tensors, in evaluation mode."""
     shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
-    twin = copy.deepcopy(module, shared).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # an exported module's own trees warn when they are copied
+        twin = copy.deepcopy(module, shared)
+    with contextlib.suppress(NotImplementedError):  # an exported module is in one mode for good
+        twin = twin.eval()
     for part in twin.modules():
         if type(part) is nn.MultiheadAttention and part.bias_k is None and not part.add_zero_attn:
             object.__setattr__(part, "forward", MethodType(_forward, part))

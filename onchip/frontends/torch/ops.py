@@ -19,6 +19,7 @@ from torch import Tensor, fx
 from onchip.errors import NotSupported
 from onchip.frontends.torch.arrange import ARRANGING, Arguments, Rule
 from onchip.frontends.torch.promote import PROMOTED, number
+from onchip.frontends.torch.quantized import QUANTIZED
 from onchip.frontends.torch.recurrent import RECURRENT
 from onchip.frontends.torch.reduce import REDUCED
 from onchip.frontends.torch.walk import Known, Value, Walk
@@ -185,7 +186,7 @@ def _embedding(walk: Walk, node: fx.Node, a: Arguments) -> Value:
 __all__ = ["TABLE", "write"]
 
 TABLE: dict[str, Rule] = {
-    **PROMOTED, **WINDOWS, **REDUCED, **RECURRENT,
+    **PROMOTED, **WINDOWS, **REDUCED, **RECURRENT, **QUANTIZED,
     "batch_norm.default": _batch_norm, "_native_batch_norm_legit_no_training.default": _batch_norm,
     "gelu.default": _gelu, "clamp.default": _clamp, "hardtanh.default": _clamp, "clamp_min.default": _clamp,
     "clamp_max.default": _clamp, "linear.default": _linear, "addmm.default": _addmm, "mm.default": _matmul,
