@@ -177,8 +177,10 @@ class _Walk:
 
     def is_edge(self, node: Node) -> bool:
         """Tell whether a node quantizes or dequantizes a whole tensor: element by element."""
+        if node.op not in ("quantize", "dequantize"):
+            return False
         params = [self.draft.tensors[name].quantization for name in (*node.inputs, *node.outputs)]
-        return node.op in ("quantize", "dequantize") and all(q is None or q.axis is None for q in params)
+        return all(q is None or q.axis is None for q in params)
 
     def apply(self, node: Node, inputs: tuple[str, ...], perm: Perm) -> bool:
         """Emit the node on stored tensors; its output becomes a view with the same permutation."""
