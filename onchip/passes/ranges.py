@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Range = tuple[float, float]
 DROPPED_BITS = 12  # of float32's 32
 BINS = 1 << (32 - DROPPED_BITS)
-STEPS = 41  # shares of the range: 1, 2^-1/4, 2^-1/2, .. 2^-10
+OCTAVES = 10.0  # shares of the range: 1, 2^-STEP, 2^-2 STEP, .. 2^-10
 STEP = 0.25
 TOLERANCE = 1e-3  # of a step: what float32 products of integers and scales leave is 1e-5
 BLOCK = 256  # candidates at once
@@ -95,15 +95,19 @@ def _ordered(counts: Array, sums: Array, squares: Array, low: float, high: float
 def least_error(spread: Spread, *, is_symmetric: bool = False) -> Range:
     """Return the range whose int8 grid has the least squared error over the values.
 
-    Shares of the whole range on either side, from 1 down to 2^-10 in steps of 2^-1/4, then finer around the best.
+    Shares of the whole range on either side, from 1 down to 2^-10 in steps of 2^-1/4, then finer around the best; the
+    error is no smooth function of the range, and another range may be a few percent better.
     """
     low, high = min(spread.low, 0.0), max(spread.high, 0.0)
     if is_symmetric:
         high = max(-low, high)
         low = -high
-    down = np.arange(STEPS) * STEP if low < 0.0 and not is_symmetric else np.zeros(1)
-    up = np.arange(STEPS) * STEP if high > 0.0 else np.zeros(1)
-    best, step = (0.0, 0.0), STEP
+    is_flat = is_symmetric or low == 0.0 or high == 0.0  # one side to choose: four times as many steps
+    step = STEP / 4.0 if is_flat else STEP
+    steps = np.arange(0.0, OCTAVES + step, step)
+    down = steps if low < 0.0 and not is_symmetric else np.zeros(1)
+    up = steps if high > 0.0 else np.zeros(1)
+    best = (0.0, 0.0)
     tables = _tables(spread)
     for _ in range(3):
         a, b = (grid.reshape(-1) for grid in np.meshgrid(down, up, indexing="ij"))
