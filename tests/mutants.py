@@ -111,6 +111,18 @@ MUTANTS = (
         "tests/frontends/test_onnx_damaged_fields.py",
     ),
     # --- lowering
+    Mutant(
+        "onchip/passes/express_moves.py",
+        "behind = wide\n    return",
+        "behind = made[-1]\n    return",
+        "tests/lowering/test_moves.py",
+    ),
+    Mutant(
+        "onchip/lowering/integer_steps.py",
+        "step.scratch(number), view, given.scale[0], zero_in=given",
+        "step.scratch(number), view, given.scale[0], zero_in=step.made",
+        "tests/lowering/test_moves.py",
+    ),
     Mutant("onchip/lowering/attention_vector.py", "zero_in=pm.zero_point[0], low", "low", CUTS),
     Mutant("onchip/lowering/rowwise.py", 'code.lanes("gt", t, drop, -128)', 'code.lanes("gt", t, drop, -127)', CUTS),
     Mutant("onchip/lowering/rotary.py", "strides = (q * half, half, 1) if", "strides = (q * half, 1, half) if", ROTARY),

@@ -86,6 +86,23 @@ def _product(step: Step) -> None:
     step.scale_to(step.d, left, pa.scale[0], pb.scale[0])
 
 
+def _pick(name: str) -> Callable[[Step], None]:
+    def emit(step: Step) -> None:
+        """Bring both operands to the output's scale, where it differs, and take one."""
+        assert step.b is not None
+        views: list[View] = []
+        for number, view in enumerate((step.a, step.b)):
+            given = step.given(number)
+            if given == step.made:
+                views.append(view)
+                continue
+            step.scale_to(step.scratch(number), view, given.scale[0], zero_in=given.zero_point[0])
+            views.append(step.scratch(number))
+        step.code.lanes(name, step.d, views[0], views[1])
+
+    return emit
+
+
 def _table(step: Step) -> None:
     step.code.look_up(step.d, step.a, step.tile.tables + step.tile.stored.table_offset(step.node.name), 128)
 
@@ -149,6 +166,8 @@ INTEGER: dict[str, Callable[[Step], None]] = {
     "layer_norm": rowwise.layer_norm,
     "rms_norm": norms.rms_norm,
     "rotary": rotary.rotary,
+    "maximum": _pick("max"),
+    "minimum": _pick("min"),
     "requantize": _rescale,
     "identity": _copy,
     "slice": _copy,

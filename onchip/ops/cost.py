@@ -48,6 +48,8 @@ INTEGER: dict[str, VectorCost] = {
     "layer_norm": VectorCost(12, 3, 0, row_wise=True),
     "rms_norm": VectorCost(9, 2, 0, row_wise=True),
     "rotary": VectorCost(6, 2, row_wise=True),
+    "maximum": VectorCost(1, 2),
+    "minimum": VectorCost(1, 2),
     "requantize": VectorCost(1),
     "identity": VectorCost(1),
     "concat": VectorCost(1, 1),

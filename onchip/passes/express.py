@@ -29,6 +29,7 @@ from onchip.ops.picture import nearest_index, taps_of
 from onchip.ops.registry import look_up_op
 from onchip.ops.types import Attributes, AttributeValue, Quantization
 from onchip.passes.draft import Draft
+from onchip.passes.express_moves import MOVES
 from onchip.passes.phases import phase_weights, phases
 
 Ids = NDArray[np.int64]
@@ -36,12 +37,13 @@ Ids = NDArray[np.int64]
 
 def express(graph: Graph) -> Graph:
     """Return the graph in ops that the machine has."""
-    if not any(node.op in RULES for node in graph.nodes):
+    rules = RULES | MOVES
+    if not any(node.op in rules for node in graph.nodes):
         return graph
     draft = Draft(graph)
     draft.nodes = []
     for node in graph.nodes:
-        rule = RULES.get(node.op)
+        rule = rules.get(node.op)
         sized = all(isinstance(d, int) for name in (node.inputs[0], *node.outputs) for d in draft.shape(name))
         chain = Chain(draft, node)
         if rule is None or not sized or not rule(chain):

@@ -227,7 +227,7 @@ def _handed_back(graph: Graph) -> dict[str, str]:
     makers = {name: node for node in graph.nodes for name in node.outputs}
     later: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op not in ("concat", "clip"):
+        if node.op not in ("concat", "clip", "maximum", "minimum"):
             continue
         for name in node.inputs:
             maker = makers.get(name)

@@ -26,7 +26,7 @@ from onchip.passes.ranges import grid_scales
 Array = NDArray[Any]
 SAME_SCALE = (
     *("max_pool2d", "avg_pool2d", "reshape", "transpose", "slice", "identity", "clip", "gather"),
-    *("pad", "resize", "depth_to_space", "space_to_depth", "reduce_max"),
+    *("broadcast_to", "tile", "pad", "resize", "depth_to_space", "space_to_depth", "reduce_max"),
 )
 BIAS_LIMIT = 2.0**30  # of an int32 accumulator's 2^31: the other half is for the products
 
@@ -344,7 +344,7 @@ RULES: dict[str, Rule] = {
     "linear": _weighted,
     "conv_transpose2d": _weighted,
     **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
-    "concat": _joined,
+    **dict.fromkeys(("concat", "maximum", "minimum"), _joined),
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool", "prelu"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),
     **dict.fromkeys(("softmax", "lrn", "relu", "relu6", *TABLES), _plain),

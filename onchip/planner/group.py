@@ -20,7 +20,20 @@ from onchip.planner.dimensions import attributes, dims
 
 HOST_OPS = ("quantize", "dequantize", "transpose", "identity", "reshape")
 ALIASES = ("reshape", "identity")
-JOINS = ("add", "sub", "mul", "relu", "relu6", "clip", "requantize", "max_pool2d", "prelu", *TABLES)
+JOINS = (
+    "add",
+    "sub",
+    "mul",
+    "maximum",
+    "minimum",
+    "relu",
+    "relu6",
+    "clip",
+    "requantize",
+    "max_pool2d",
+    "prelu",
+    *TABLES,
+)
 ANCHORS_THAT_CHAIN = ("conv2d", "linear", "matmul", *JOINS)
 TWO_OPERANDS = ("gather", "matmul")  # row numbers and second factors are no side tiles
 
@@ -132,7 +145,13 @@ def _far_inputs(graph: Graph, node: Node) -> list[str]:
     names = [name for name in node.inputs if name]
     if node.op == "blend":
         del names[1]
-    if node.op in ("add", "sub", "mul"):  # the source has the output's size, the other one may be broadcast
+    if node.op in (
+        "add",
+        "sub",
+        "mul",
+        "maximum",
+        "minimum",
+    ):  # the source has the output's size, the other one may be broadcast
         full = [name for name in names if prod(dims(graph, name)) == prod(dims(graph, node.outputs[0]))]
         if not full:
             raise NotSupported("OC1309", node.name, "both inputs are broadcast", limit="one has the output's shape")
