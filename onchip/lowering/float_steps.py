@@ -214,6 +214,6 @@ FLOAT: dict[str, Callable[[Step], None]] = {
     "layer_norm": norms.float_layer_norm,
     "rms_norm": norms.float_rms_norm,
     "rotary": rotary.float_rotary,
-    "maximum": _float_binary("max"),
-    "minimum": _float_binary("min"),
+    "maximum": _binary("max"),
+    "minimum": _binary("min"),
 }

@@ -92,7 +92,7 @@ def test_options_change_what_they_say(onchip: Onchip, powered: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "gate", "code"),
-    [("@yolov5s", "refused", 4), ("@yolov5s", "vector", 4), ("@resnet8", "refused", 0), ("@resnet8", "vector", 4)],
+    [("@seq2seq-gru", "refused", 4), ("@yolov5s", "vector", 4), ("@resnet8", "refused", 0), ("@resnet8", "vector", 4)],
 )
 def test_a_gate_fails_after_all_was_told(onchip: Onchip, model: str, gate: str, code: int) -> None:
     plain, done = onchip("check", model, *EDGE), onchip("check", model, *EDGE, "--fail-on", gate)
