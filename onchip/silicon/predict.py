@@ -78,13 +78,21 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What one call of `predict` has priced and loaded."""
+
+    runs: dict[Key, Run | OnchipError]
+    chips: dict[str, Chip]
+
+
 def predict(measurements: Iterable[Measurement], folder: str = "") -> tuple[Prediction | Refusal, ...]:
     """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well."""
-    memo: dict[Key, Run | OnchipError] = {}
+    memo = Memo({}, {})
     return tuple(_predicted(row, memo, folder) for row in measurements)
 
 
-def _predicted(row: Measurement, memo: dict[Key, Run | OnchipError], folder: str) -> Prediction | Refusal:
+def _predicted(row: Measurement, memo: Memo, folder: str) -> Prediction | Refusal:
     try:
         _check_words(row)
         return _as_metric(row, _priced(row, memo, folder))
@@ -95,15 +103,15 @@ def _predicted(row: Measurement, memo: dict[Key, Run | OnchipError], folder: str
         return Refusal(row, str(InternalError("OC9099", row.workload, fact)))
 
 
-def _priced(row: Measurement, memo: dict[Key, Run | OnchipError], folder: str) -> Run:
+def _priced(row: Measurement, memo: Memo, folder: str) -> Run:
     """Return the run of a row, priced once for all rows of the same work. Raises OnchipError."""
     key = (row.chip, row.workload, work_key(row.params), row.dtype)
-    if key not in memo:
+    if key not in memo.runs:
         try:
-            memo[key] = _run(row, folder)
+            memo.runs[key] = _run(row, memo, folder)
         except OnchipError as error:
-            memo[key] = error
-    found = memo[key]
+            memo.runs[key] = error
+    found = memo.runs[key]
     if isinstance(found, OnchipError):
         raise found
     return found
@@ -117,11 +125,18 @@ def _check_words(row: Measurement) -> None:
             raise NotSupported("OC1505", what, f"'{word}' is no {what} that is predicted", next=hint)
 
 
-def _run(row: Measurement, folder: str) -> Run:
-    if row.chip.partition("?")[0] not in Chip.names() and not row.chip.endswith(".toml"):
-        hint = did_you_mean(row.chip[:80], Chip.names()) or "List them with onchip chips"
-        raise UnknownName("OC1001", "chip", f"no chip is named '{row.chip[:80]}'", next=hint)
-    chip = Chip.load(row.chip)
+def _chip(name: str, chips: dict[str, Chip]) -> Chip:
+    """Return a chip, loaded once. Raises UnknownName, BadFile."""
+    if name not in chips:
+        if name.partition("?")[0] not in Chip.names() and not name.endswith(".toml"):
+            hint = did_you_mean(name[:80], Chip.names()) or "List them with onchip chips"
+            raise UnknownName("OC1001", "chip", f"no chip is named '{name[:80]}'", next=hint)
+        chips[name] = Chip.load(name)
+    return chips[name]
+
+
+def _run(row: Measurement, memo: Memo, folder: str) -> Run:
+    chip = _chip(row.chip, memo.chips)
     chip.matrix.array(row.dtype, chip.name)
     graph = draw(row.workload, row.params, folder)
     trace = pipeline.estimate_trace(graph, chip, dtype=row.dtype)

@@ -1,0 +1,138 @@
+"""Write the tables of docs/accuracy.md: `python -m onchip.silicon.page`.
+
+In:       the public measurements of the package, docs/accuracy.md in the working directory.
+Out:      the text between the two markers of the page anew: every group beside both baselines, the worst rows, the
+          rows that beat their own bound, and what is refused; and docs/accuracy.json, what the tests compare with.
+Promises: the same text for the same chips, rows and program; nothing that went badly is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from onchip.silicon.measurements import PUBLIC
+from onchip.silicon.predict import Prediction
+from onchip.silicon.scores import Group, Validation, percentile
+from onchip.silicon.text import beats_baselines, group_cells, verdict
+from onchip.silicon.validate import validate
+
+BEGIN, END = "<!-- begin: python -m onchip.silicon.page -->", "<!-- end -->"
+WORST_PER_WORKLOAD = 2
+HEADS = (
+    "chip",
+    "workload",
+    "metric",
+    "dtype",
+    "timing",
+    "n",
+    "median",
+    "p90",
+    "bias",
+    "rank",
+    "roofline",
+    "simple",
+    "",
+)
+
+
+def page_text(validation: Validation) -> str:
+    """Return the generated section."""
+    parts = [
+        BEGIN, "", verdict(validation, "Public rows"), "",
+        "A tick stands where the median is below both baselines. Nothing is fitted.", "",
+        *_table(HEADS, [(*group_cells(g), "✓" if beats_baselines(g) else "") for g in validation.groups], left=5), "",
+        f"**Worst rows**, at most {WORST_PER_WORKLOAD} per group:", "", *_worst(validation), "",
+        f"**Better than their own roofline**: {len(validation.beats_bound)} rows "
+        "(warm caches, weights that stay on the chip, another algorithm). With and without them:", "",
+        *_beaten(validation), "",
+        f"**Refused**: {len(validation.refusals)} rows.", "", *_refused(validation), "", END,
+    ]  # fmt: skip
+    return "\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    marks = ["---" if i < left else "---:" for i in range(len(heads))]
+    return [f"| {' | '.join(cells)} |" for cells in (heads, marks, *rows)]
+
+
+def _worst(validation: Validation) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for group in validation.groups:
+        ordered = sorted(validation.of(group), key=lambda p: (-_factor(p), p.measurement.row))
+        for p in ordered[:WORST_PER_WORKLOAD]:
+            row = p.measurement
+            numbers = (f"{row.value:.4g}", f"{p.value:.4g}", f"{_factor(p):.2f}x {_side(p)}")
+            rows.append((row.chip, row.words, row.dtype, row.metric, *numbers, p.bound))
+    rows.sort(key=lambda cells: -float(cells[6].partition("x")[0]))
+    heads = ("chip", "what", "dtype", "metric", "measured", "predicted", "off", "mostly")
+    return _table(heads, rows, left=4)
+
+
+def _factor(prediction: Prediction) -> float:
+    ratio = prediction.value / prediction.measurement.value
+    return max(ratio, 1 / ratio)
+
+
+def _side(prediction: Prediction) -> str:
+    return "above" if prediction.error > 0 else "below"
+
+
+def _beaten(validation: Validation) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for group in validation.groups:
+        members = validation.of(group)
+        rest = [100 * abs(p.error) for p in members if not p.beats_bound]
+        if len(rest) == len(members):
+            continue
+        name = f"{group.chip} {group.workload} {group.dtype} {group.metric}"
+        without = f"{percentile(rest, 50):.0f} / {percentile(rest, 90):.0f} %" if rest else "–"
+        with_all = f"{group.median_abs_pct_error:.0f} / {group.p90_abs_pct_error:.0f} %"
+        rows.append((name, f"{len(members) - len(rest)} of {len(members)}", with_all, without))
+    return _table(("group", "rows", "median / p90", "without them"), rows, left=1)
+
+
+def _refused(validation: Validation) -> list[str]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    first: dict[tuple[str, str, str], str] = {}
+    for refusal in validation.refusals:
+        row = refusal.measurement
+        code = next(word for word in refusal.reason.split() if word.startswith("OC"))
+        key = (row.chip, row.workload, code)
+        counted[key] += 1
+        first.setdefault(key, refusal.reason.replace("|", "/"))
+    rows = [(*key[:2], str(n), first[key]) for key, n in sorted(counted.items())]
+    return _table(("chip", "workload", "rows", "first reason"), rows, left=2)
+
+
+def limits(groups: Sequence[Group]) -> dict[str, list[float]]:
+    """Return the medians and 90th percentiles that a later run may not exceed by more than a point."""
+    return {
+        " ".join(g.key): [g.n, round(g.median_abs_pct_error, 2), round(g.p90_abs_pct_error, 2)] for g in groups
+    }  # fmt: skip
+
+
+def replaced(page: str, section: str) -> str:
+    """Return the page with the text between its markers replaced."""
+    head, mark, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"the page has no markers {BEGIN} and {END}")
+    return head + section.rstrip("\n") + tail
+
+
+def main(folder: Path) -> int:
+    """Write docs/accuracy.md and docs/accuracy.json."""
+    validation = validate(PUBLIC)
+    page = folder / "accuracy.md"
+    page.write_text(replaced(page.read_text(encoding="utf-8"), page_text(validation)), encoding="utf-8")
+    text = json.dumps(limits(validation.groups), indent=1, ensure_ascii=False)
+    (folder / "accuracy.json").write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")))
