@@ -3,11 +3,12 @@
 In:       a Graph whose dimensions are numbers, a Chip, a dtype as chip files spell it.
 Out:      `Work`: MACs and compulsory bytes; seconds of the roofline and of the simple baseline.
 Promises: MACs are those of the graph, without the masked half of causal attention; compulsory bytes are inputs,
-          outputs and constants once each, in the row's dtype; of a table that rows are gathered from, those rows.
+          outputs and constants once each, in the row's dtype; of a table that rows are gathered from, those rows; of
+          the input of a convolution, what its windows touch.
           roofline = max(2 MACs / peak, bytes / bandwidth), as if all of it lay in far memory at the start;
           simple = max(2 MACs / 0.80 peak, bytes / 0.82 bandwidth) + launch.
 Does not: know how any kernel works: that is the point of a baseline.
-Sources:  Williams et al. 2009 (roofline); 0.80 and 0.82: what good kernels of a library reach, SILICON rows.
+Sources:  Williams et al. 2009 (roofline); 0.80 and 0.82: what good kernels of a library reach, read off the public rows.
 """
 
 from __future__ import annotations
@@ -81,10 +82,24 @@ def _compulsory_bits(graph: Graph, bits: int) -> int:
         if tensor.constant is not None:
             total += _constant_bits(graph, tensor, bits)
         elif tensor.name in graph.inputs:
-            total += _elements(tensor) * _bits(tensor, bits)
+            total += _read_elements(graph, tensor) * _bits(tensor, bits)
         if tensor.name in graph.outputs:
             total += _elements(tensor) * _bits(tensor, bits)
     return total
+
+
+def _read_elements(graph: Graph, tensor: Tensor) -> int:
+    """Return how many elements of an input are read: a window that is narrower than its stride leaves some out."""
+    readers = graph.consumers(tensor.name)
+    if not readers or any(node.op != "conv2d" or node.inputs[0] != tensor.name for node in readers):
+        return _elements(tensor)
+    n, height, width, channels = (int(d) for d in tensor.shape)
+    read = 0
+    for node in readers:
+        _, r, s, _ = (int(d) for d in graph.tensor(node.inputs[1]).shape)
+        _, p, q, _ = (int(d) for d in graph.tensor(node.outputs[0]).shape)
+        read += n * min(height, p * r) * min(width, q * s) * channels
+    return min(_elements(tensor), read)
 
 
 def _constant_bits(graph: Graph, tensor: Tensor, bits: int) -> int:

@@ -30,6 +30,9 @@ CASES = [
         2 * 5 * 6 * 4 * 3 * 5 * 3, 2 * 5 * 6 * 4 * 3 * 5 * 3, 2 * (2 * 9 * 10 * 3 + 4 * 3 * 5 * 3 + 2 * 5 * 6 * 4),
     ),
     ("conv2d", "N=1;C=8;H=4;W=4;K=8;R=1;S=1;groups=8", "fp32", 128, 128, 4 * (128 + 8 + 128)),
+    # 1x1 with stride 2 touches 5 of 9 rows and 5 of 10 columns
+    ("conv2d", "N=2;C=3;H=9;W=10;K=4;R=1;S=1;stride_h=2;stride_w=2", "fp32", 2 * 5 * 5 * 12, 2 * 5 * 5 * 12,
+     4 * (2 * 5 * 5 * 3 + 12 + 2 * 5 * 5 * 4)),
     # per step and row: gates x hidden x (hidden + 1); x, weights, two biases, y and the last states
     ("lstm", "hidden=8;batch=2;timesteps=3;input_projection=skipped", "fp32", 2 * 3 * 32 * 9, 2 * 3 * 32 * 9,
      4 * (2 * 3 + 32 + 32 * 8 + 64 + 2 * 3 * 8)),
