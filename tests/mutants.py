@@ -18,8 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COMPILED = ("onchip/isa/timing.py", "onchip/simulator/engine.py")  # compiled, or called from what is
+COMPILED = (
+    "onchip/isa/timing.py",
+    "onchip/simulator/engine.py",
+    "onchip/simulator/periods.py",
+)  # compiled, or called from what is
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
+SCORES, WORKLOADS, PREDICT = (f"tests/silicon/test_{name}.py" for name in ("scores", "workloads", "predict"))
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
@@ -226,6 +231,14 @@ MUTANTS = (
         f"{PICTURES}::test_ops_expressed_by_others_keep_every_bit",
     ),
     Mutant("onchip/lowering/moves.py", "near + tap * row", "near", f"{PICTURES}::test_vector_work_of_pictures"),
+    # --- silicon
+    Mutant("onchip/silicon/scores.py", "ranks[at] = (start + end) / 2 + 1", "ranks[at] = start + 1", SCORES),
+    Mutant("onchip/silicon/scores.py", "place = (len(ordered) - 1)", "place = len(ordered)", SCORES),
+    Mutant("onchip/silicon/scores.py", "if number != row.row]", "]", SCORES),
+    Mutant("onchip/silicon/bounds.py", "(max(first, 1) + columns)", "(first + columns)", WORKLOADS),
+    Mutant("onchip/silicon/bounds.py", "min(height, p * r)", "height", WORKLOADS),
+    Mutant("onchip/silicon/predict.py", "device - float(run.launch_s) + empty", "device + empty", PREDICT),
+    Mutant("onchip/silicon/predict.py", "work_key(row.params), row.dtype)", "(), row.dtype)", PREDICT),
     # --- instructions and simulator
     Mutant(
         "onchip/isa/timing.py",
@@ -239,6 +252,12 @@ MUTANTS = (
         "ports[0] = max(ports[0], now * nums[0]) + dram_size * dens[0]",
         "ports[0] = now * nums[0] + dram_size * dens[0]",
         STEPPED,
+    ),
+    Mutant(
+        "onchip/simulator/periods.py",
+        "skips = max(0, (high - largest) // period)",
+        "skips = max(0, (high - largest) // period + level)",
+        f"{ENGINE}::test_skipping_repeated_iterations_is_exact",
     ),
     Mutant(
         "onchip/simulator/clock.py",

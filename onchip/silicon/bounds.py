@@ -8,7 +8,7 @@ Promises: MACs are those of the graph, without the masked half of causal attenti
           roofline = max(2 MACs / peak, bytes / bandwidth), as if all of it lay in far memory at the start;
           simple = max(2 MACs / 0.80 peak, bytes / 0.82 bandwidth) + launch.
 Does not: know how any kernel works: that is the point of a baseline.
-Sources:  Williams et al. 2009 (roofline); 0.80 and 0.82: what good kernels of a library reach, read off the public rows.
+Sources:  Williams et al. 2009 (roofline); 0.80 and 0.82: what good kernels reach, read off the public rows.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from onchip.silicon.text import beats_baselines, group_cells, verdict
 from onchip.silicon.validate import validate
 
 BEGIN, END = "<!-- begin: python -m onchip.silicon.page -->", "<!-- end -->"
-WORST_PER_WORKLOAD = 2
+WORST_PER_GROUP, LEAST_FACTOR = 2, 1.5
 HEADS = (
     "chip",
     "workload",
@@ -45,7 +45,8 @@ def page_text(validation: Validation) -> str:
         BEGIN, "", verdict(validation, "Public rows"), "",
         "A tick stands where the median is below both baselines. Nothing is fitted.", "",
         *_table(HEADS, [(*group_cells(g), "✓" if beats_baselines(g) else "") for g in validation.groups], left=5), "",
-        f"**Worst rows**, at most {WORST_PER_WORKLOAD} per group:", "", *_worst(validation), "",
+        f"**Worst rows**, at most {WORST_PER_GROUP} per group, from a factor of {LEAST_FACTOR} up:", "",
+        *_worst(validation), "",
         f"**Better than their own roofline**: {len(validation.beats_bound)} rows "
         "(warm caches, weights that stay on the chip, another algorithm). With and without them:", "",
         *_beaten(validation), "",
@@ -63,7 +64,7 @@ def _worst(validation: Validation) -> list[str]:
     rows: list[tuple[str, ...]] = []
     for group in validation.groups:
         ordered = sorted(validation.of(group), key=lambda p: (-_factor(p), p.measurement.row))
-        for p in ordered[:WORST_PER_WORKLOAD]:
+        for p in (p for p in ordered[:WORST_PER_GROUP] if _factor(p) >= LEAST_FACTOR):
             row = p.measurement
             numbers = (f"{row.value:.4g}", f"{p.value:.4g}", f"{_factor(p):.2f}x {_side(p)}")
             rows.append((row.chip, row.words, row.dtype, row.metric, *numbers, p.bound))
