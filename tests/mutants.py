@@ -225,6 +225,24 @@ MUTANTS = (
         f"{PICTURES}::test_ops_expressed_by_others_run",
     ),
     Mutant(
+        "onchip/passes/ranges.py",
+        "- 2.0 * level * s +",
+        "- 1.9 * level * s +",
+        "tests/passes/test_ranges.py",
+    ),
+    Mutant(
+        "onchip/passes/wide.py",
+        "wanted.add(node.inputs[0])",
+        "wanted.add(node.outputs[0])",
+        "tests/passes/test_wide.py",
+    ),
+    Mutant(
+        "onchip/passes/sensitivity.py",
+        "make(everything - {layer.name}, frozenset())",
+        "make(kept | {layer.name}, frozenset())",
+        "tests/passes/test_sensitivity.py",
+    ),
+    Mutant(
         "onchip/passes/phases.py",
         "(r, cell - first) for",
         "(r, cell) for",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,13 @@ def graphs(trained: Trained) -> Callable[[str], tuple[Graph, Graph]]:
     return make
 
 
+def documented(name: str) -> list[float]:
+    """Read a network's percentages from the table: float, minmax, percentile, mse, QAT."""
+    text = (Path(__file__).parents[2] / "docs" / "quantization.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.split("\n") if line.startswith(f"| {name} |"))
+    return [float(cell.replace("%", "")) for cell in row.split("|")[2:-1] if "%" in cell]
+
+
 def watched(graph: Graph, images: Array) -> dict[str, Array]:
     seen: dict[str, Array] = {}
     evaluate(graph, {graph.inputs[0]: images}, watch=seen.__setitem__)
@@ -50,9 +58,12 @@ def test_int8_keeps_the_accuracy(trained: Trained, graphs: Callable[[str], tuple
     np.testing.assert_allclose(logits, predict(network.module, network.test_images), atol=1e-3)
     samples = [{source: network.train_images[:100]}]
     others = [quantize(graph, samples, method=method) for method in ("percentile", "mse")]
-    for made in (quantized, *others):
+    told = documented(name)
+    assert abs(network.float_accuracy * 100 - told[0]) <= 0.5
+    for made, percent in zip((quantized, *others), told[1:], strict=False):
         ours = evaluate(made, {source: network.test_images})[target]
         assert network.score(ours) >= network.float_accuracy - 0.005
+        assert abs(network.score(ours) * 100 - percent) <= 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
