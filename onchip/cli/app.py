@@ -370,7 +370,7 @@ def models(as_json: AsJson = False) -> None:
 
 @app.command()
 def train(
-    name: Annotated[str, typer.Argument(metavar="NETWORK", help="cnn, lstm or attention")],
+    name: Annotated[str, typer.Argument(metavar="NETWORK", help="cnn, lstm, attention or dates")],
     seed: Seed = 0,
     qat: Annotated[bool, typer.Option("--qat", help="then train on with int8 rounding, and quantize")] = False,
     as_json: AsJson = False,

@@ -1,7 +1,8 @@
-"""The three demo networks as torch modules: a CNN, an LSTM classifier, an attention encoder.
+"""The networks that we train, as torch modules: a CNN, an LSTM classifier, an attention encoder, a GRU translator.
 
 In:       sizes as parameters. The CNN reads images [N, C, H, W]; the other two read sequences [N, length, features]
-          (for the digits: the 8 rows of an 8x8 image are 8 tokens of 8 features).
+          (for the digits: the 8 rows of an 8x8 image are 8 tokens of 8 features). The translator reads characters
+          [N, length] and gives logits [N, symbols, classes].
 Out:      logits [N, classes].
 Promises: every module goes through torch.export with a dynamic batch, and uses only conv2d, relu,
           max_pool2d, flatten, linear, lstm, scaled_dot_product_attention (one node), layer_norm, gelu, mean, add,
@@ -152,3 +153,33 @@ class AttentionClassifier(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return cast("Tensor", self.fc(self.norm(x).mean(dim=1)))
+
+
+class Translator(nn.Module):
+    """A GRU reads the characters in both directions, another makes a query per output symbol that attends to them.
+
+    The decoder does not read its own output: the symbols follow from the text alone, so all are made in one run.
+    """
+
+    def __init__(self, characters: int, *, symbols: int, classes: int = 10, width: int = 24, hidden: int = 48) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(characters, width)
+        self.encoder = nn.GRU(width, hidden, batch_first=True, bidirectional=True)
+        self.bridge = nn.Linear(2 * hidden, hidden)
+        self.summary = nn.Linear(2 * hidden, width)
+        self.places = nn.Parameter(torch.randn(1, symbols, width))
+        self.decoder = nn.GRU(width, hidden, batch_first=True)
+        self.query = nn.Linear(hidden, 2 * hidden)
+        self.join = nn.Linear(3 * hidden, hidden)
+        self.fc = nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate characters [N, length]; gives logits [N, symbols, classes]."""
+        read, last = cast("tuple[Tensor, Tensor]", self.encoder(self.embed(x)))
+        both = torch.cat((last[0], last[1]), dim=1)
+        state = torch.tanh(self.bridge(both))
+        places = self.places + self.summary(both).unsqueeze(1)  # each step sees the text as a whole (Cho 2014)
+        made, _ = cast("tuple[Tensor, Tensor]", self.decoder(places, state.unsqueeze(0)))
+        context = functional.scaled_dot_product_attention(self.query(made), read, read)
+        joined = torch.relu(self.join(torch.cat((made, context), dim=2)))
+        return cast("Tensor", self.fc(joined))

@@ -1,8 +1,8 @@
-"""Train the demo networks on the digits, the same way every time.
+"""Train our networks, the same way every time: three on the digits, a translator of dates.
 
-In:       the name of a network ("cnn", "lstm", "attention") and a seed.
-Out:      `TrainedNetwork`: the module in eval mode, its accuracy on the held-out 30 %, the images as the module
-          takes them, and example inputs for torch.export.
+In:       the name of a network ("cnn", "lstm", "attention", "dates") and a seed.
+Out:      `TrainedNetwork`: the module in eval mode, its accuracy on held-out data, the images (dates: the texts) as
+          the module takes them, and example inputs for torch.export.
 Promises: same name, seed and torch build give the same weights; one thread; the caller's random state and thread
           count are left as they were.
           The test images take no part in training or in choosing when to stop: the number of epochs is fixed.
@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +26,26 @@ from torch.nn import functional
 
 from onchip.errors import UnknownName, did_you_mean
 from onchip.training.data import as_rows, digits
-from onchip.training.networks import AttentionClassifier, Cnn, LstmClassifier
+from onchip.training.dates import ALPHABET, DIGITS, dates
+from onchip.training.networks import AttentionClassifier, Cnn, LstmClassifier, Translator
 
 Progress = Callable[[int, int, float], None]
+Data = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]  # to train: given, labels; to test
+
+
+def _images() -> Data:
+    data = digits()
+    return data.train_images, data.train_labels, data.test_images, data.test_labels
+
+
+def _rows() -> Data:
+    images, labels, test_images, test_labels = _images()
+    return as_rows(images), labels, as_rows(test_images), test_labels
+
+
+def _dates() -> Data:
+    data = dates()
+    return data.train_texts, data.train_digits, data.test_texts, data.test_digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +53,7 @@ class Recipe:
     """How one network is made and trained."""
 
     build: Callable[[], nn.Module]
-    is_sequence: bool  # takes rows [N, 8, 8] instead of images [N, 1, 8, 8]
+    data: Callable[[], Data]
     epochs: int
     rate: float
     batch: int = 64
@@ -43,9 +61,10 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
-    "cnn": Recipe(Cnn, is_sequence=False, epochs=15, rate=4e-3),
-    "lstm": Recipe(LstmClassifier, is_sequence=True, epochs=40, rate=8e-3),
-    "attention": Recipe(AttentionClassifier, is_sequence=True, epochs=30, rate=3e-3),
+    "cnn": Recipe(Cnn, _images, epochs=15, rate=4e-3),
+    "lstm": Recipe(LstmClassifier, _rows, epochs=40, rate=8e-3),
+    "attention": Recipe(AttentionClassifier, _rows, epochs=30, rate=3e-3),
+    "dates": Recipe(lambda: Translator(len(ALPHABET), symbols=DIGITS), _dates, epochs=4, rate=5e-3),
 }
 
 
@@ -55,10 +74,10 @@ class TrainedNetwork:
 
     name: str
     module: nn.Module
-    float_accuracy: float  # share of the held-out images, 0..1
-    train_images: NDArray[np.float32]
+    float_accuracy: float  # share of the held-out images (dates: of those with all digits right), 0..1
+    train_images: NDArray[Any]
     train_labels: NDArray[np.int64]
-    test_images: NDArray[np.float32]
+    test_images: NDArray[Any]
     test_labels: NDArray[np.int64]
     seed: int
     losses: tuple[float, ...]  # mean training loss of each epoch
@@ -69,8 +88,8 @@ class TrainedNetwork:
         return (torch.tensor(self.test_images[:2]),)
 
     def score(self, logits: NDArray[np.float32]) -> float:
-        """Give the share of the held-out images that these logits [540, 10] classify correctly."""
-        return float(np.mean(logits.argmax(axis=-1) == self.test_labels))
+        """Give the share of the held-out images that these logits [540, 10] (dates: [540, 8, 10]) have right."""
+        return share_right(logits, self.test_labels)
 
 
 def train(name: str, *, seed: int = 0, progress: Progress | None = None) -> TrainedNetwork:
@@ -83,29 +102,33 @@ def train(name: str, *, seed: int = 0, progress: Progress | None = None) -> Trai
         raise UnknownName(
             "OC1013", "train", f"no network '{name}'", limit=f"There are {known}", next=did_you_mean(name, RECIPES)
         )
-    recipe, data = RECIPES[name], digits()
-    train_images, test_images = data.train_images, data.test_images
-    if recipe.is_sequence:
-        train_images, test_images = as_rows(train_images), as_rows(test_images)
+    recipe = RECIPES[name]
+    train_images, train_labels, test_images, test_labels = recipe.data()
     with reproducible(seed):
         module = recipe.build()
-        losses = fit(module, recipe, torch.tensor(train_images), torch.tensor(data.train_labels), progress)
+        losses = fit(module, recipe, torch.tensor(train_images), torch.tensor(train_labels), progress)
         logits = predict(module, test_images)
-    accuracy = float(np.mean(logits.argmax(axis=-1) == data.test_labels))
+    accuracy = share_right(logits, test_labels)
     return TrainedNetwork(
         name,
         module,
         accuracy,
         train_images,
-        data.train_labels,
+        train_labels,
         test_images,
-        data.test_labels,
+        test_labels,
         seed=seed,
         losses=tuple(losses),
     )
 
 
-def predict(module: nn.Module, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def share_right(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Give the share of rows whose every label is the largest of its logits."""
+    right = logits.argmax(axis=-1) == labels
+    return float(np.mean(right.reshape(len(labels), -1).all(axis=1)))
+
+
+def predict(module: nn.Module, images: NDArray[Any]) -> NDArray[np.float32]:
     """Give the module's logits for a batch of images."""
     with torch.no_grad():
         return np.asarray(module.eval()(torch.tensor(images)).numpy(), np.float32)
@@ -134,7 +157,7 @@ def fit(
         for batch in torch.randperm(len(images)).split(recipe.batch):
             optimizer.zero_grad()
             with around():
-                loss = functional.cross_entropy(module(images[batch]), labels[batch])
+                loss = functional.cross_entropy(module(images[batch]).flatten(0, -2), labels[batch].flatten())
                 loss.backward()  # pyright: ignore[reportUnknownMemberType]  torch's stub is untyped here
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()

@@ -53,6 +53,6 @@ def test_example_has_the_shape_of_the_images(trained: Trained) -> None:
 
 def test_unknown_network_is_refused_by_name() -> None:
     with pytest.raises(
-        UnknownName, match=r"OC1013 no network 'cn'.*There are cnn, lstm, attention.*Did you mean 'cnn'"
+        UnknownName, match=r"OC1013 no network 'cn'.*There are cnn, lstm, attention, dates.*Did you mean 'cnn'"
     ):
         train("cn")

@@ -49,7 +49,7 @@ def hugging_face(seed: int) -> Any:
 
 def continued(model: Any) -> list[int]:
     """The model reads all tokens again for each new one: no cache."""
-    tokens = list(PROMPT)
+    tokens: list[int] = list(PROMPT)
     with torch.no_grad():
         for _ in range(COUNT):
             tokens.append(int(model(torch.tensor([tokens]), use_cache=False).logits[0, -1].argmax()))
