@@ -10,6 +10,7 @@ import pytest
 
 import onchip as oc
 from onchip.zoo.catalog import build
+from tests.float_values import UNIT
 
 CHIPS = ("edge-npu-16", "tpu-v1")
 SMALL = {
@@ -17,6 +18,7 @@ SMALL = {
     "yolov8n": 32, "deeplabv3_mobilenet_v2": 33, "deeplabv3_resnet50": 17,
 }  # fmt: skip
 WHOLE = ("alexnet", "resnext50", "regnetx-800mf", "mobilenet_v2", "resnet50", "inception_v3", "inception_v4")
+FLOAT_UNITS = 16.0  # of bf16, as for the other networks of the zoo
 ALTERNATELY = [(name, CHIPS[i % 2]) for i, name in enumerate(SMALL)]
 OTHERWISE = [(name, CHIPS[1 - i % 2]) for i, name in enumerate(SMALL)]
 
@@ -49,6 +51,32 @@ def test_small_forms_on_the_other_chip(name: str, chip: str) -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_whole_networks(name: str, chip: str) -> None:
     check(build(name, batch=1, weights="random"), chip)
+
+
+def distance(name: str, chip: str) -> float:
+    """Return how far a small form's bf16 outputs are from the reference, in units of its largest output."""
+    graph = build(name, batch=1, weights="random", image_size=SMALL[name])
+    shape = [int(d) for d in graph.tensor(graph.inputs[0]).shape]
+    sample = {graph.inputs[0]: np.random.default_rng(0).random(shape, np.float32)}
+    seen: dict[str, oc.Graph] = {}
+    trace = oc.simulate(oc.compile(graph, chip, dtype="bf16", watch=seen.__setitem__), sample)
+    found: list[float] = []
+    for output, wanted in oc.evaluate(seen["graph"], sample).items():
+        assert np.unique(wanted).size > 20, "the outputs tell nothing apart"
+        found.append(float(np.abs(trace.outputs[output] - wanted).max() / np.abs(wanted).max()))
+    return max(found) / UNIT["bf16"]
+
+
+@pytest.mark.parametrize(("name", "chip"), [("yolov8n", "a100-sxm-80gb"), ("deeplabv3_mobilenet_v2", "tpu-v4")])
+def test_small_forms_in_floats(name: str, chip: str) -> None:
+    assert distance(name, chip) <= FLOAT_UNITS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip", ["a100-sxm-80gb", "tpu-v4"])
+@pytest.mark.parametrize("name", SMALL)
+def test_all_small_forms_in_floats(name: str, chip: str) -> None:
+    assert distance(name, chip) <= FLOAT_UNITS
 
 
 @pytest.mark.parametrize("name", ["alexnet", "unet", "yolov8n", "deeplabv3_mobilenet_v2"])

@@ -175,6 +175,9 @@ def bilinear(rng: Random) -> Graph:
     return d.finish(at)
 
 
+FLOATS = (grouped, transposed, averaged, response, parametric, padded, nearest, bilinear, blocks, largest)
+
+
 def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> Counter[str]:
     """Run drawn graphs on drawn chips; returns how many programs ran, and how many of them one by one."""
     counts: Counter[str] = Counter()
@@ -216,14 +219,14 @@ def test_vector_work_of_pictures(draw: Callable[[Random], Graph], seeds: int) ->
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
 
 
-@pytest.mark.parametrize("draw", [averaged, response, padded, nearest, bilinear, blocks])
+@pytest.mark.parametrize("draw", FLOATS)
 def test_floats(draw: Callable[[Random], Graph]) -> None:
     ran = 0
-    for seed in range(6):
+    for seed in range(4):
         rng = Random(seed)
         graph = draw(rng)
         ran += run_floats(graph, small_chip(rng), {name: (-1.0, 1.0) for name in graph.inputs}, rng)
-    assert ran >= 5
+    assert ran >= 3
 
 
 def test_every_sum_over_every_count_is_rounded_as_the_quotient() -> None:
