@@ -141,7 +141,7 @@ MUTANTS = (
     Mutant("onchip/lowering/loops.py", "if self.counts[name] > 1 and inner % 2:", "if self.counts[name] > 1:", VALUES),
     Mutant(
         "onchip/lowering/loops.py",
-        "if extent % (tile * max(1, shares)) == 0:",
+        "if extent % (tile * self.shares(axis)) == 0:",
         "if extent >= 0:",
         f"{LAWS}::test_products_of_trace_graph_and_program_agree",
     ),
