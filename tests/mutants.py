@@ -57,6 +57,25 @@ class Mutant:
 
 CATALOG = "tests/test_chip_catalog.py"
 MUTANTS = (
+    # --- floats
+    Mutant(
+        "onchip/isa/floats.py",
+        '"max": lambda x, y: np.where(x <= y, y, x)',
+        '"max": lambda x, y: np.where(x > y, x, y)',
+        "tests/isa/test_floats.py",
+    ),
+    Mutant(
+        "onchip/lowering/float_steps.py",
+        '"max" if alpha <= 1 else "min"',
+        '"max"',
+        "tests/lowering/test_float_nodes.py",
+    ),
+    Mutant(
+        "onchip/lowering/steps.py",
+        '"max_pool2d": -inf,',
+        '"max_pool2d": 0.0,',
+        "tests/lowering/test_float_nodes.py",
+    ),
     # --- chip
     Mutant(
         "onchip/chip_checks.py",

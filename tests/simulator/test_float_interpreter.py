@@ -22,6 +22,7 @@ from onchip.simulator.nests import NEST
 from onchip.simulator.products import MARGIN
 from onchip.simulator.vectors import make_memory
 from tests import naive_machine
+from tests.isa.test_floats import numbers
 from tests.simulator import random_values as made
 
 SUBS = [VOPS[name] for name in ("add", "sub", "mul", "max", "min", "copy", "mac", "gt", "and")]
@@ -48,8 +49,8 @@ def check(streams: made.Streams, start: made.Memories) -> None:
     far[: made.FAR], memory.local[: made.LOCAL], memory.acc[:] = start.far, start.local, start.words
     longest = max([int(x.n) for s in streams for x in s if isinstance(x, VOP | RED)], default=1)
     status = interpreter.run_floats(
-        arrays, np.zeros((len(arrays.ops), NEST), np.int64), np.zeros(8, np.int64), np.arange(4), (0, 0), far, memory,
-        make_float_scratch([arrays]), make_float_stage(longest), np.zeros(interpreter.CONTROL, np.int64),
+        arrays, np.zeros((len(arrays.ops), NEST), np.int64), np.zeros(8, np.int64), np.arange(4), (0, 0, 0), far,
+        memory, make_float_scratch([arrays]), make_float_stage(longest), np.zeros(interpreter.CONTROL, np.int64),
     )  # fmt: skip
     text = "\n".join(f"{s}: {x}" for s, code in enumerate(streams) for x in code)
     assert status == interpreter.DONE, text
@@ -89,6 +90,28 @@ def test_lane_operations(sub: int | None) -> None:
         rng = Random(seed)
         x, kind = vector_instruction(rng, sub)
         check([[], [], [x], []], memories(rng, kind))
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, *FLOAT_TYPES])
+def test_writes_at_every_border(kind: int) -> None:
+    """Numbers around the largest, the smallest and the ties of every type."""
+    values, n = numbers(1000), 1000
+    for first in range(0, len(values) - n, n):
+        start = made.memories(Random(first))
+        start.words[:n] = values[first : first + n].view(np.int32)
+        check([[], [], [VOP(n=n, sub=VOPS["copy"], a_type=3, d_type=kind, has_immediate=1)], []], start)
+    start.words[: len(values) % n] = values[-(len(values) % n) :].view(np.int32)
+    check([[], [], [VOP(n=n, sub=VOPS["copy"], a_type=3, d_type=kind, has_immediate=1)], []], start)
+
+
+@pytest.mark.parametrize("kind", [4, 5, 7])
+def test_reads_of_every_code(kind: int) -> None:
+    codes = np.arange(256, dtype=np.uint8) if kind == 7 else np.arange(1 << 16, dtype=np.uint16)
+    for first in range(0, len(codes), 4096):
+        start, part = made.memories(Random(0)), codes[first : first + 4096].view(np.uint8)
+        start.local[: len(part)] = part
+        n = len(part) // TYPE_BYTES[kind]
+        check([[], [], [VOP(n=n, sub=VOPS["copy"], a_type=kind, d_type=3, has_immediate=1)], []], start)
 
 
 @pytest.mark.parametrize("name", FLOAT_VOPS)
@@ -135,7 +158,7 @@ def test_an_address_outside_memory_stops_the_kernel(x: Instruction) -> None:
     streams[x.QUEUES[0]] = code
     arrays, memory = made.code(streams), make_memory(made.LOCAL, made.WORDS)
     status = interpreter.run_floats(
-        arrays, np.zeros((len(code), NEST), np.int64), np.zeros(8, np.int64), np.arange(4), (0, 0),
+        arrays, np.zeros((len(code), NEST), np.int64), np.zeros(8, np.int64), np.arange(4), (0, 0, 0),
         np.zeros(MARGIN, np.uint8), memory, make_float_scratch([arrays]), make_float_stage(1000),
         np.zeros(interpreter.CONTROL, np.int64),
     )  # fmt: skip
