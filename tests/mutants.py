@@ -135,6 +135,7 @@ MUTANTS = (
         "tests/frontends/test_onnx_damaged_fields.py",
     ),
     # --- lowering
+    Mutant("onchip/passes/fuse_pieces.py", "== [rank - 1]", "!= []", "tests/passes/test_fuse_pieces.py"),
     Mutant(
         "onchip/passes/express_moves.py",
         "behind = wide\n    return",

@@ -149,17 +149,18 @@ def _mask(h: Heads) -> Op:
     tensor, is_causal = h.node.inputs[3] if len(h.node.inputs) > 3 else "", h.node.attribute("causal", False)
     size = h.size if h.adds else 1
     level = 0
-    if tensor and not is_causal:
+    wide = h.context.graph.tensor(tensor).shape[-1] if tensor else 0
+    if tensor and wide != h.keys and h.context.graph.tensor(tensor).constant is None:
+        fact = f"a mask of {wide} for {h.keys} keys"
+        raise NotSupported("OC1383", h.node.name, fact, limit="A mask has all keys", next="Expand the mask")
+    if tensor and not is_causal and wide == h.keys:
         shape = [int(d) for d in h.context.graph.tensor(tensor).shape]
         far, level = h.context.addresses[tensor], h.context.level(tensor)
     else:
         given = [int(d) for d in h.context.graph.tensor(tensor).shape] if tensor else [1, 1]
         shape = [*given[:-2], h.queries, h.keys]
-        far = h.context.constant(f"{h.kernel.name}.mask", prod(shape) * size, lambda: _causal(h, tensor, shape))
+        far = h.context.constant(f"{h.kernel.name}.mask", prod(shape) * size, lambda: _whole(h, tensor, shape))
     shape = [1] * (4 - len(shape)) + shape
-    if shape[3] != h.keys:
-        fact = f"a mask of {shape[3]} for {h.keys} keys"
-        raise NotSupported("OC1383", h.node.name, fact, limit="A mask has all keys", next="Expand the mask")
     plane = shape[2] * shape[3] * size
     return op(
         LD, far=Expr(far), near=h.at("mask"), box2=h.tq, box3=h.keys * size, limit0=h.batch, limit1=h.heads,
@@ -169,9 +170,11 @@ def _mask(h: Heads) -> Op:
     )  # fmt: skip
 
 
-def _causal(h: Heads, tensor: str, shape: list[int]) -> NDArray[np.uint8]:
-    """Put what a causal attention keeps into its constant mask. Raises NotSupported for a mask of the run."""
-    keep = np.tri(h.queries, h.keys, h.keys - h.queries, dtype=np.bool_)
+def _whole(h: Heads, tensor: str, shape: list[int]) -> NDArray[np.uint8]:
+    """Expand a constant mask to all queries and keys, with what a causal attention keeps."""
+    keep = np.ones((h.queries, h.keys), np.bool_)
+    if h.node.attribute("causal", False):
+        keep = np.tri(h.queries, h.keys, h.keys - h.queries, dtype=np.bool_)
     if not tensor:
         return as_bytes(keep.astype(np.int8))
     mask = np.broadcast_to(h.context.array(tensor), shape)

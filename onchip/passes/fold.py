@@ -25,6 +25,7 @@ from onchip.ops.registry import OPS
 from onchip.ops.types import FLOAT_DTYPES, Array, Attributes, Refusal
 from onchip.passes.draft import Draft, reshape_target, with_attributes
 from onchip.passes.fuse_attention import fuse_attention
+from onchip.passes.fuse_pieces import fuse_pieces
 from onchip.passes.transposes import hoist_to_inputs, sink_transposes
 
 ABSORBS_ACTIVATION = frozenset(("conv2d", "linear", "add"))
@@ -57,6 +58,7 @@ def _fold(draft: Draft) -> Graph:
     multiply_by_reciprocals(draft)
     _cancel(draft)
     name_global_pools(draft)
+    fuse_pieces(draft)
     if fuse_attention(draft):
         remove_identities(draft)
         _cancel(draft)
