@@ -1,6 +1,6 @@
 """Express copies that the loads have no box for by gathers with constant row numbers.
 
-In:       the chain of a node (express.py).
+In:       the chain of a node (chain.py).
 Out:      nodes in its place; a rule gives False where the machine has the node as it is.
 Promises: every element is copied, none is computed: values and quantizations stay.
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from onchip.passes.express import Chain, Ids
+    from onchip.passes.chain import Chain, Ids
 
 BOX_AXES = 4  # of a transpose's load: three that move, and the elements
 

@@ -343,7 +343,7 @@ RULES: dict[str, Rule] = {
     "conv2d": _weighted,
     "linear": _weighted,
     "conv_transpose2d": _weighted,
-    **dict.fromkeys(("layer_norm", "rms_norm"), _norm),
+    **dict.fromkeys(("layer_norm", "rms_norm", "group_norm", "instance_norm"), _norm),
     **dict.fromkeys(("concat", "maximum", "minimum"), _joined),
     **dict.fromkeys(("matmul", "add", "sub", "mul", "mean", "global_avg_pool", "prelu"), _rounded),
     **dict.fromkeys(SAME_SCALE, _copied),

@@ -175,7 +175,17 @@ def bilinear(rng: Random) -> Graph:
     return d.finish(at)
 
 
-FLOATS = (grouped, transposed, averaged, response, parametric, padded, nearest, bilinear, blocks, largest)
+def normed(rng: Random) -> Graph:
+    """Return a norm over groups of channels, or over each channel."""
+    d, groups = Picture(rng, 5), rng.choice((1, 2, 3))
+    channels = groups * rng.choice((2, 3))
+    inputs = [d.input(channels), d.constant("scale", channels), d.constant("bias", channels)][: rng.choice((1, 3, 3))]
+    if rng.random() < 0.3:
+        return d.finish(d.node("instance_norm", *inputs))
+    return d.finish(d.node("group_norm", *inputs, groups=groups))
+
+
+FLOATS = (grouped, transposed, averaged, response, parametric, padded, nearest, bilinear, blocks, largest, normed)
 
 
 def run_many(draw: Callable[[Random], Graph], seeds: int, mappings: int = 1) -> Counter[str]:
@@ -194,7 +204,7 @@ def test_groups_of_channels() -> None:
     assert counts["ran"] >= 26 and counts["naive"] >= 24, counts
 
 
-@pytest.mark.parametrize("draw", [transposed, nearest, bilinear, blocks, padded, largest])
+@pytest.mark.parametrize("draw", [transposed, nearest, bilinear, blocks, padded, largest, normed])
 def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph]) -> None:
     for seed in range(30):
         graph = draw(Random(seed))
@@ -205,7 +215,9 @@ def test_ops_expressed_by_others_keep_every_bit(draw: Callable[[Random], Graph])
             np.testing.assert_array_equal(expressed[name], value, err_msg=str(made))
 
 
-@pytest.mark.parametrize(("draw", "seeds"), [(transposed, 4), (nearest, 5), (blocks, 5), (padded, 12), (largest, 4)])
+@pytest.mark.parametrize(
+    ("draw", "seeds"), [(transposed, 4), (nearest, 5), (blocks, 5), (padded, 12), (largest, 4), (normed, 4)]
+)
 def test_ops_expressed_by_others_run(draw: Callable[[Random], Graph], seeds: int) -> None:
     counts = run_many(draw, seeds)
     assert counts["ran"] >= seeds and counts["naive"] >= seeds, counts
