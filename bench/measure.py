@@ -9,6 +9,7 @@ the budgets stand in `__main__.py`.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import re
 import resource
@@ -211,20 +212,27 @@ def image() -> dict[str, NDArray[np.float32]]:
 
 
 @cache
-def values_against_onnxruntime(n: int) -> tuple[Samples, Samples]:
-    """Return the seconds of our bit-exact run and of ONNX Runtime's int8 run, in turns, one thread each."""
+def values_against_onnxruntime(n: int) -> tuple[Samples, Samples, Samples]:
+    """Return the seconds of our bit-exact run, with kernels run whole, and of ONNX Runtime's int8 run, in turns.
+
+    All on one thread. Without torch no kernel runs whole.
+    """
+    if importlib.util.find_spec("torch") is not None:
+        importlib.import_module("torch").set_num_threads(1)
     graph = pipeline.compile_graph(pipeline.read(MODEL, weights="random"), Chip.load(CHIP), dtype="int8")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     model = qoperator_model(graph).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    runner, inputs = Runner(program()), image()
+    runner, repeated, inputs = Runner(program()), Runner(program(), is_repeated=True), image()
+    repeated(inputs)
     outside = {"input": np.ascontiguousarray(inputs["input"].transpose(0, 3, 1, 2))}
-    ours, theirs = list[float](), list[float]()
+    ours, whole, theirs = list[float](), list[float](), list[float]()
     for _ in range(n):
         ours += timed(lambda: runner(inputs), 1)
+        whole += timed(lambda: repeated(inputs), 1)
         theirs += timed(partial(session.run, None, outside), 1)
-    return ours, theirs
+    return ours, whole, theirs
 
 
 def values(n: int) -> Samples:
@@ -232,12 +240,30 @@ def values(n: int) -> Samples:
 
 
 def values_ratio(n: int) -> Samples:
-    ours, theirs = values_against_onnxruntime(max(n, 9))
+    ours, _, theirs = values_against_onnxruntime(max(n, 9))
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
-def onnxruntime_values(n: int) -> Samples:
+def repeated_ratio(n: int) -> Samples:
+    """The same for a Runner that is told to repeat, which takes torch where it is installed."""
+    _, whole, theirs = values_against_onnxruntime(max(n, 9))
+    return [a / b for a, b in zip(whole, theirs, strict=True)]
+
+
+def repeated_values(n: int) -> Samples:
     return values_against_onnxruntime(max(n, 9))[1]
+
+
+def evidence(_n: int) -> Samples:
+    """What the first call of such a Runner takes, once all is compiled."""
+    runner = Runner(program(), is_repeated=True)
+    start = time.process_time()
+    runner.run()
+    return [time.process_time() - start]
+
+
+def onnxruntime_values(n: int) -> Samples:
+    return values_against_onnxruntime(max(n, 9))[2]
 
 
 # --- installation -----------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from onchip.simulator.nests import NEST, find_nests, make_scratch
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
 from onchip.simulator.states import state_places
 from onchip.simulator.vectors import make_memory, make_stage
+from onchip.simulator.whole import Wholes, find, torch_or_none
 
 ORDER = (0, 1, 2, 3)
 NUMPY = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "bool": np.uint8}
@@ -42,7 +43,9 @@ class Runner:
     goes on from that one. `states` reads them, `reset` puts zeros back.
     """
 
-    def __init__(self, program: Program, *, order: tuple[int, int, int, int] = ORDER) -> None:
+    def __init__(
+        self, program: Program, *, order: tuple[int, int, int, int] = ORDER, is_repeated: bool = False
+    ) -> None:
         self.program = program
         self._order = np.array(order, np.int64)
         self._kernels = [kernel_arrays(program, k) for k in program.kernels]
@@ -50,7 +53,8 @@ class Runner:
         self._float_type = PROGRAM_TYPES.get(program.dtype)
         self._nests, self._run, self._scratch, self._stage = _parts(codes, is_float=self._float_type is not None)
         self._control = np.zeros(interpreter.CONTROL, np.int64)
-        self._far = np.zeros(program.far_bytes + MARGIN, np.uint8)
+        self._far = np.zeros(-(-program.far_bytes // 4) * 4 + MARGIN, np.uint8)
+        self._is_repeated, self._wholes = is_repeated, None
         for region in program.regions:
             self._place(region)
         self._places = state_places(program)
@@ -122,7 +126,10 @@ class Runner:
 
     def run(self) -> None:
         """Run all kernels on what far memory holds now."""
-        for kernel, arrays, nests in zip(self.program.kernels, self._kernels, self._nests, strict=True):
+        for number, kernel in enumerate(self.program.kernels):
+            if self._wholes is not None and self._wholes.run(number):
+                continue
+            arrays, nests = self._kernels[number], self._nests[number]
             for core in _cores(kernel.core_grid):
                 status = self._run(
                     arrays.code,
@@ -140,6 +147,22 @@ class Runner:
                     raise InternalError("OC9007", kernel.name, "deadlock: no stream can go on")
                 if status == interpreter.OUTSIDE:
                     raise InternalError("OC9007", kernel.name, "an instruction leaves the memory")
+        if self._is_repeated and self._wholes is None:
+            self._wholes = self._find_wholes()
+
+    def _find_wholes(self) -> Wholes | None:
+        """Look for kernels that are one product, once; all addresses are known to exist by now."""
+        self._is_repeated = False
+        torch = torch_or_none() if self._float_type is None else None
+        if torch is None:
+            return None
+        regions = [r for r in self.program.regions if r.kind == "constant"]
+        found = find(
+            [k.code for k in self._kernels], [k.initial for k in self._kernels],
+            [_cores(k.core_grid) for k in self.program.kernels], self._order, self._far, self._memory, self._control,
+            [(r.address, r.address + r.n_bytes) for r in regions],
+        )  # fmt: skip
+        return Wholes(found, self._far, torch)
 
     def _write(self, region: Region, tensors: Mapping[str, NDArray[Any]]) -> None:
         value = tensors.get(region.name)
