@@ -305,7 +305,7 @@ def chain(ops, subs, integers, affines, has, rows, memory, stage, state, index):
     for row in range(0, rows, block):
         index[0] = row
         for i in range(len(ops)):
-            if not vector(ops[i], subs[i], integers[i], affines[i], has[i], index, (0, 0), memory, stage, state):
+            if not vector(ops[i], subs[i], integers[i], affines[i], has[i], index, (0, 0, 0), memory, stage, state):
                 return False
     return True
 
