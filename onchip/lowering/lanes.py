@@ -142,6 +142,7 @@ class Lanes:
         """Return a scratch tile by name."""
         if name not in self.names:
             self.names.append(name)
+            assert len(self.names) * self.s.rows * self.s.hidden <= self.s.kernel.buffer("scratch").size
         start = Expr(self.s.kernel.buffer("scratch").address)
         return self.rows.packed(start + self.names.index(name) * self.s.rows * self.s.hidden, ACC, 1)
 

@@ -22,7 +22,7 @@ from onchip.planner.buffers import Piece, fits, place_pieces
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 
 OPS = ("attention", *GATES, *average.OPS)
-RECURRENT_TILES = 14  # accumulator rows of one lane per hidden unit beside the gates' sums
+RECURRENT_TILES, LENGTH_TILES = 8, 2  # accumulator rows of a lane per hidden unit beside the gates' sums
 
 
 def plan_sequence(node: Node, graph: Graph, chip: Chip, dtype: str) -> tuple[Shape, Mapping, tuple[Buffer, ...]]:
@@ -85,7 +85,8 @@ class Recurrent:
         found.append(Piece("last", "local", rows * width * (size + (cell if has_cell(op) else 0)), again, 4))
         sums = rows * sum(p.columns for p in self.products)
         found.append(Piece("sums", "accumulator", sums, 1, 0))
-        found.append(Piece("scratch", "accumulator", RECURRENT_TILES * rows * width, 1, 0))
+        tiles = RECURRENT_TILES + LENGTH_TILES * any(self.node.inputs[lengths_at(op) :])
+        found.append(Piece("scratch", "accumulator", tiles * rows * width, 1, 0))
         return found
 
     def choices(self, wide: int) -> Iterator[Choice]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onchip.ir.graph import Graph, Node
+from onchip.ir.graph import Graph
 from onchip.ir.program import Program, Region
 
 
@@ -37,19 +37,18 @@ def state_places(program: Program) -> StatePlaces:
 
 
 def _quantized(before: Graph | None, given: str) -> str:
-    """Return what the host makes of a state before a run, where that is its only use; the state itself without host."""
-    readers = [] if before is None else before.consumers(given)
-    return _output(readers[0], "quantize") if len(readers) == 1 else given
+    """Return the one region that holds a state: the state itself, or its int8 form; "" where the host reads more."""
+    readers = () if before is None else before.consumers(given)
+    if before is None or not readers:
+        return given
+    made = readers[0].outputs[0]
+    return made if len(readers) == 1 and readers[0].op == "quantize" and not before.consumers(made) else ""
 
 
 def _dequantized(after: Graph | None, made: str) -> str:
     """Return what the host makes the newest value of."""
     maker = None if after is None else after.producer(made)
     return made if maker is None else (maker.inputs[0] if maker.op == "dequantize" else "")
-
-
-def _output(node: Node, op: str) -> str:
-    return node.outputs[0] if node.op == op else ""
 
 
 def _agree(program: Program, first: tuple[str, str], second: tuple[str, str]) -> bool:
