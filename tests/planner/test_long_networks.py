@@ -8,14 +8,14 @@ import pytest
 
 from onchip import pipeline
 from onchip.chip import Chip
-from onchip.errors import DoesNotFit, NotSupported
+from onchip.errors import DoesNotFit
 from onchip.zoo.catalog import build
 from tests.test_ladder import kernel_cycles
 
 CHIPS = ("a100-sxm-80gb", "edge-npu-16", "h100-sxm", "tpu-v1", "tpu-v4")
 FIT: dict[str, dict[str, Any]] = {
     "bert-base": {"seq": 512}, "bert-large": {"seq": 384}, "gpt2": {"seq": 1024}, "whisper-tiny": {},
-    "efficientnet-b0": {},
+    "efficientnet-b0": {}, "deeplabv3_mobilenet_v2": {}, "deeplabv3_resnet50": {},
 }  # fmt: skip
 
 
@@ -33,14 +33,6 @@ def test_estimate_is_simulate(name: str, chip: str) -> None:
     seen: dict[str, Any] = {}
     estimated = pipeline.estimate_trace(build(name, **FIT[name]), chip, watch=seen.__setitem__)
     assert kernel_cycles(estimated) == kernel_cycles(pipeline.simulate(seen["program"]))
-
-
-@pytest.mark.parametrize("chip", CHIPS)
-@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v2", "deeplabv3_resnet50"])
-def test_deeplab_lacks_a_resize(name: str, chip: str) -> None:
-    """Its pooled branch and its output are enlarged, and no program has instructions for that."""
-    with pytest.raises(NotSupported, match=r"op 'resize' has no (int8 arithmetic|instruction sequence)"):
-        pipeline.estimate_trace(build(name), chip)
 
 
 def test_a_row_of_scores_too_long_for_the_accumulator() -> None:
