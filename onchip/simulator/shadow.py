@@ -302,6 +302,8 @@ def vector(op, sub, record, ints, affs, has, index, core, code, s):
         number = np.int64(-1)
     if op == 8:
         seen(0, b, 1024, s)
+    if op == 5 and sub & 4:
+        seen(0, b, 12 * n, s)
     for i in range(c0):
         for j in range(c1):
             for r in range(c2):
