@@ -37,6 +37,7 @@ from onchip.simulator.shadow import trace
 from onchip.simulator.vectors import Memory, Stage, make_stage, vector
 
 BLOCK_WORDS = 1 << 12  # lanes of a block of rows: its words stay in the second-level cache
+SHIFTS = -31, 30  # of RQ; what the machine gives for others is not defined
 LARGEST_LOCAL = 1 << 22  # bytes of local memory up to which evidence is looked for: a tag takes 22 bytes
 Span = tuple[int, int]  # first byte and the first behind
 Operand = tuple[int, int, int]  # type, place of the first row, and the way to the next; rooms of a block have none
@@ -94,7 +95,7 @@ class Whole:
 
 
 def find(
-    codes: Sequence[Code], initial: Sequence[Any], grids: Sequence[Sequence[tuple[int, int]]], order: Ints, far: Any,
+    codes: Sequence[Code], initial: Sequence[Any], grids: Sequence[Sequence[tuple[int, ...]]], order: Ints, far: Any,
     memory: Memory, control: Any, constants: Iterable[Span],
 ) -> list[Whole | None]:  # fmt: skip
     """Return each kernel as a Whole where the evidence holds; all None where it does not matter."""
@@ -167,6 +168,8 @@ def _inputs(first: Ints, distances: Ints, boxes: Ints, stored: Span) -> Inputs |
         return None
     low, high = [int(i.min()) for i in (i0, i1, i2)], [int(i.max()) + 1 for i in (i0, i1, i2)]
     is_padded = any(a < 0 or b > limit for a, b, limit in zip(low, high, box[1:4], strict=True))
+    if is_padded and box[8] & 0xFFFFFFFF != (box[8] & 0xFF) * 0x01010101:
+        return None
     sizes = [b - a for a, b in zip(low, high, strict=True)]
     strides = [sizes[1] * sizes[2] * int(box[4]), sizes[2] * int(box[4]), int(box[4])] if is_padded else list(box[5:8])
     origin = low if is_padded else [0, 0, 0]
@@ -207,7 +210,7 @@ def _whole(code: Code, tables: shadow.Shadow, far: Any, constants: list[Span]) -
         return None
     box = boxes[head >> 24]
     columns = int(box[4])
-    if columns == 0 or len(out) % columns or taps > box[3] or box[7] < columns or min(box[1:3]) < 1:
+    if columns == 0 or len(out) == 0 or len(out) % columns or taps > box[3] or box[7] < columns or min(box[1:3]) < 1:
         return None
     rows = len(out) // columns
     first = tables.out_first.reshape(rows, columns)
@@ -218,14 +221,16 @@ def _whole(code: Code, tables: shadow.Shadow, far: Any, constants: list[Span]) -
     if not any(low <= weights_span[0] and weights_span[1] <= high for low, high in constants):
         return None
     inputs = _inputs(first[:, 0], tables.distances[:taps], boxes, stored)
-    steps = _steps(code, tables, rows, columns, stored)
+    steps = _steps(code, tables, rows, columns, stored, far, constants)
     if inputs is None or steps is None:
         return None
     signed = np.lib.stride_tricks.as_strided(far.view(np.int8)[box[0] :], (taps, columns), (int(box[7]), 1))
     return Whole(rows, taps, columns, inputs, signed.copy(), steps)
 
 
-def _steps(code: Code, tables: shadow.Shadow, rows: int, columns: int, stored: Span) -> Steps | None:
+def _steps(
+    code: Code, tables: shadow.Shadow, rows: int, columns: int, stored: Span, far: Any, constants: list[Span]
+) -> Steps | None:  # fmt: skip
     """Write the chain for rows of the whole tensor; None where it is not plain."""
     n = int(tables.facts[shadow.STEPS])
     if n == 0 or tables.facts[shadow.STORED] != shadow.FIRST_STEP + n - 1:
@@ -248,7 +253,7 @@ def _steps(code: Code, tables: shadow.Shadow, rows: int, columns: int, stored: S
             return None
         if step[shadow.OP] == RQ.OP and step[shadow.SUB] & 4:
             at = _one_behind_the_other(step[shadow.PARAMETERS] + np.arange(12 * columns), tables.boxes, stored)
-            if at is None or at % 4:
+            if at is None or not _are_parameters(at, columns, far, constants):
                 return None
             b = (0, at, 0)
         ints[:4], ints[5:8], ints[10:13] = (1, 1, block, columns), (0, 0, columns), (0, 0, columns)
@@ -257,6 +262,14 @@ def _steps(code: Code, tables: shadow.Shadow, rows: int, columns: int, stored: S
         affs[0, :2], affs[1, :2], affs[2, :2], affs[5, :2], has[i, 5] = a[1:], d[1:], b[1:], (rows, -1), True
         places[shadow.FIRST_STEP + i] = made
     return Steps(found[:, shadow.OP].copy(), found[:, shadow.SUB].copy(), integers, affines, has)
+
+
+def _are_parameters(at: int, columns: int, far: Any, constants: list[Span]) -> bool:
+    """Return whether a bias, a multiplier and a shift of each column are constants, with shifts that are defined."""
+    if at % 4 or not any(low <= at and at + 12 * columns <= high for low, high in constants):
+        return False
+    shifts = far[at : at + 12 * columns].view(np.int32).reshape(columns, 3)[:, 2]
+    return bool(((shifts >= SHIFTS[0]) & (shifts <= SHIFTS[1])).all())
 
 
 def _rooms(steps: Ints) -> list[int]:
