@@ -22,11 +22,11 @@ import numpy as np
 from onchip.ir.graph import Node
 from onchip.ops.types import Array, Shape
 from onchip.passes.draft import Draft, reshape_target, with_attributes
+from onchip.passes.permutations import Perm, inverse, is_identity, keeps_order, permuted
 
 UNARY = frozenset(("relu", "relu6", "clip", "sigmoid", "tanh", "gelu", "silu", "exp", "sqrt", "erf", "neg", "identity"))
 BINARY = frozenset(("add", "sub", "mul", "div", "pow"))
 LAST_AXIS = frozenset(("batch_norm", "layer_norm", "softmax", "linear"))
-Perm = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,6 @@ class View:
 def sink_transposes(draft: Draft) -> None:
     """Rewrite the draft's nodes."""
     _Walk(draft).run()
-
-
-def inverse(perm: Perm) -> Perm:
-    """Give the permutation that undoes `perm`."""
-    return tuple(perm.index(i) for i in range(len(perm)))
-
-
-def permuted(shape: Shape, perm: Perm) -> Shape:
-    """Give the shape after a transpose."""
-    return tuple(shape[p] for p in perm)
-
-
-def _is_identity(perm: Perm) -> bool:
-    return perm == tuple(range(len(perm)))
-
-
-def _keeps_order(stored: Shape, perm: Perm) -> bool:
-    """Tell whether the permutation moves dimensions of size 1 only, so that a reshape does not see it."""
-    places = [p for p in perm if stored[p] != 1]
-    return places == sorted(places)
 
 
 class _Walk:
@@ -98,7 +78,7 @@ class _Walk:
     def write_kept(self, name: str) -> None:
         """Write out an output of the graph under its own name."""
         view = self.views[name]
-        if view.flat or not _is_identity(view.perm):
+        if view.flat or not is_identity(view.perm):
             self.write_out(name)
             return
         self.written.add(name)
@@ -115,7 +95,7 @@ class _Walk:
     def plain(self, name: str) -> str:
         """Follow a view that changes nothing to what it shows."""
         view = self.views.get(name)
-        if view is not None and not view.flat and _is_identity(view.perm):
+        if view is not None and not view.flat and is_identity(view.perm):
             return view.stored
         return name
 
@@ -187,7 +167,7 @@ class _Walk:
         name = node.outputs[0]
         logical = self.draft.tensors[name]
         shape = permuted(logical.shape, inverse(perm))
-        if _is_identity(perm):
+        if is_identity(perm):
             self.nodes.append(replace(node, inputs=inputs))
             return True
         self.views[name] = View(self._store(name, shape), perm)
@@ -255,7 +235,7 @@ class _Walk:
     def carry_reshape(self, node: Node, view: View) -> bool:
         """Reshape the stored tensor where the order of its elements is that of the logical one, or flatten it."""
         stored, made = self.draft.shape(view.stored), self.draft.shape(node.outputs[0])
-        if _keeps_order(stored, view.perm):
+        if keeps_order(stored, view.perm):
             target = reshape_target(stored, made)
             self.nodes.append(replace(with_attributes(node, shape=target), inputs=(view.stored,)))
             return True

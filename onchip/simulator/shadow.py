@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from onchip.simulator.interpreter import DEADLOCK, inlined, walk_function
-from onchip.simulator.operands import ACC, borrowed, extent, inner, place, stamp, step_of
+from onchip.simulator.operands import ACC, extent, inner, place, stamp, step_of
 from onchip.simulator.shadow_tables import (
     A_STAGE,
     B_STAGE,
@@ -46,7 +46,8 @@ from onchip.simulator.shadow_tables import (
     SUM,
     TAPS,
     UNKNOWN,
-    Shadow,
+    borrowed_shadow,
+    unchanged,
 )  # fmt: skip
 
 
@@ -378,21 +379,6 @@ def follow(i, level, index, core, code, nests, far, memory, s, stage):
     elif op >= 5 and op <= 8:
         vector(op, sub, i, ints, affs, has, index, core, code, s)
     return True
-
-
-@inner
-def borrowed_shadow(s):
-    return Shadow(
-        borrowed(s.tag), borrowed(s.stage), borrowed(s.column), borrowed(s.beside), borrowed(s.acc_stage),
-        borrowed(s.acc_first), borrowed(s.acc_column), borrowed(s.acc_beside), borrowed(s.acc_taps), borrowed(s.state),
-        borrowed(s.columns), borrowed(s.distances), borrowed(s.facts), borrowed(s.boxes), borrowed(s.steps),
-        borrowed(s.out_base), borrowed(s.out_column), borrowed(s.out_first), borrowed(s.out_beside),
-    )  # fmt: skip
-
-
-@inner
-def unchanged(stage):
-    return stage
 
 
 walk = walk_function(follow, borrowed_shadow, unchanged)

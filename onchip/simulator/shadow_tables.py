@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.simulator.code import Ints
+from onchip.simulator.operands import borrowed, inner
 
 # a tag: box << 56 | i0 << 48 | (i1 + 1024) << 32 | (i2 + 1024) << 16 | i3; 0 is nothing, 1 is something unknown
 BOX, UNKNOWN, ORIGIN = 56, 1, 1024
@@ -44,6 +45,21 @@ class Shadow(NamedTuple):
     out_column: NDArray[np.int32]
     out_first: Ints
     out_beside: Ints
+
+
+@inner
+def borrowed_shadow(s):  # type: ignore[no-untyped-def]
+    return Shadow(
+        borrowed(s.tag), borrowed(s.stage), borrowed(s.column), borrowed(s.beside), borrowed(s.acc_stage),
+        borrowed(s.acc_first), borrowed(s.acc_column), borrowed(s.acc_beside), borrowed(s.acc_taps), borrowed(s.state),
+        borrowed(s.columns), borrowed(s.distances), borrowed(s.facts), borrowed(s.boxes), borrowed(s.steps),
+        borrowed(s.out_base), borrowed(s.out_column), borrowed(s.out_first), borrowed(s.out_beside),
+    )  # fmt: skip
+
+
+@inner
+def unchanged(stage):  # type: ignore[no-untyped-def]
+    return stage
 
 
 def make_shadow(local_bytes: int, words: int, lanes: int) -> Shadow:
