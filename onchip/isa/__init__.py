@@ -6,7 +6,7 @@ table follows what VTA (Moreau 2019), Gemmini (Genc 2021) and tensor descriptors
 
 A core has four units, each with a stream of instructions: LOAD, MATRIX, VECTOR, STORE (0 to 3). A stream has a program
 counter and a stack of at most four loops, and issues in order. All cores run the same four streams; an address or an
-extent may depend on the place of the core in a two-dimensional grid.
+extent may depend on the place of the core in a grid of three axes: rows, channels, batch.
 
 **Issue.** An instruction starts in the first cycle in which its stream is free, its unit is free (class by class,
 below) and every semaphore in its `wait` mask is above zero. It takes one from each of them in that cycle. An
@@ -33,7 +33,7 @@ the loops around it, outermost first: i0 to i3.
 Cycle 0 is the end of the barrier: all units and both far-memory ports are free, nothing on chip is worth keeping. The
 time of a kernel is the duration of its barrier plus the cycle of its last completion.
 
-**Cores.** Core (0, 0) has the largest share of every wave; its time is taken as the kernel's.
+**Cores.** Core (0, 0, 0) has the largest share of every wave; its time is taken as the kernel's.
 """
 
 from onchip.isa.fields import LOAD, MATRIX, RECORD, STORE, STREAMS, VECTOR, Affine

@@ -3,7 +3,7 @@
 In: a Program. Out: a Trace without outputs. `simulate_cycles` plays every instruction of every kernel;
 `estimate_cycles` plays a kernel that equals an earlier one (same code, other addresses) once and skips repeating
 iterations. Both give the same cycles: the tests compare them, and both with a cycle-stepped control model.
-Many cores: core (0, 0) of the grid has the largest share of every wave, so it decides; the far-memory ports are
+Many cores: core (0, 0, 0) of the grid has the largest share of every wave, so it decides; the far-memory ports are
 divided by the number of cores that have work.
 """
 

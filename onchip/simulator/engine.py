@@ -59,7 +59,7 @@ for function in DURATIONS:
 
 @inner
 def clipped(size, row, has, index):
-    """Return what remains of an extent on core (0, 0)."""
+    """Return what remains of an extent on core (0, 0, 0)."""
     if not has:
         return size
     return max(0, min(size, affine(row, index)))

@@ -62,7 +62,7 @@ def borrowed_code(code):
 
 @inner
 def affine(row, index):
-    """Return an operand's value on core (0, 0)."""
+    """Return an operand's value on core (0, 0, 0)."""
     value = row[0] + row[1] * index[0] + row[2] * index[1] + row[3] * index[2] + row[4] * index[3]
     if row[SLOT] != 0:
         parity = 0
@@ -74,7 +74,7 @@ def affine(row, index):
 
 @inner
 def clipped(size, row, has, index):
-    """Return what remains of an extent on core (0, 0)."""
+    """Return what remains of an extent on core (0, 0, 0)."""
     if not has:
         return size
     return max(0, min(size, affine(row, index)))
