@@ -89,13 +89,11 @@ def test_a_full_cache_is_a_sliding_window() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("chip", "dtype"), [("a100-sxm-80gb", "fp32"), ("tpu-v4", "bf16")])
-def test_a_float_program_gives_the_same_tokens(chip: str, dtype: str) -> None:
-    """The cache stays in far memory as floats: tokens of the reference in that dtype, in fp32 of Hugging Face's too."""
-    model, seen = hugging_face(0), dict[str, Graph]()
+@pytest.mark.parametrize("seed", range(2))
+def test_a_float_program_gives_the_tokens_of_hugging_face(seed: int) -> None:
+    """In fp32, with the cache as floats in far memory."""
+    model = hugging_face(seed)
     graph = with_weights(decoder(), {name: value.numpy() for name, value in model.state_dict().items()})
-    runner = oc.Runner(oc.compile(graph, chip, dtype=dtype, watch=seen.__setitem__))
-    found = greedy(graph, partial(map, runner), PROMPT, COUNT)
-    assert found == greedy(graph, partial(oc.evaluate_steps, seen["graph"]), PROMPT, COUNT)
-    assert dtype == "bf16" or found == continued(model)
-    assert len(set(found)) > 2 and set(runner.states) == {given for given, _ in graph.states}
+    runner = oc.Runner(oc.compile(graph, "a100-sxm-80gb", dtype="fp32"))
+    assert greedy(graph, partial(map, runner), PROMPT, COUNT) == continued(model)
+    assert set(runner.states) == {given for given, _ in graph.states}
