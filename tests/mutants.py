@@ -129,29 +129,13 @@ MUTANTS = (
         "            except AssertionError as error:",
         "tests/frontends/test_onnx_damaged_fields.py",
     ),
-    Mutant(
-        "onchip/frontends/canvas.py",
-        'f"{base}.{number - 1}"',
-        'f"{base}.{number}"',
-        "tests/frontends/test_onnx_damaged_fields.py",
-    ),
     # --- lowering
     Mutant("onchip/passes/fuse_pieces.py", "== [rank - 1]", "!= []", "tests/passes/test_fuse_pieces.py"),
     Mutant(
-        "onchip/passes/express_moves.py",
-        "behind = wide\n    return",
-        "behind = made[-1]\n    return",
-        "tests/lowering/test_moves.py",
+        "onchip/passes/express_moves.py", "[:, 0] // behind, behind", "[:, 0], behind", "tests/lowering/test_moves.py"
     ),
     Mutant(
-        "onchip/lowering/integer_steps.py",
-        "step.scratch(number), view, given.scale[0], zero_in=given",
-        "step.scratch(number), view, given.scale[0], zero_in=step.made",
-        "tests/lowering/test_moves.py",
-    ),
-    Mutant("onchip/lowering/attention_vector.py", "zero_in=pm.zero_point[0], low", "low", BOTH_CUTS),
-    Mutant(
-        "onchip/lowering/rowwise.py", 'code.lanes("gt", t, drop, -128)', 'code.lanes("gt", t, drop, -127)', BOTH_CUTS
+        "onchip/lowering/rowwise.py", 'code.lanes("gt", t, drop, -128)', 'code.lanes("gt", t, drop, -90)', BOTH_CUTS
     ),
     Mutant("onchip/lowering/rotary.py", "strides = (q * half, half, 1) if", "strides = (q * half, 1, half) if", ROTARY),
     Mutant("onchip/lowering/moves.py", "near1=line, c0", "near1=line + 1, c0", ROTARY),
