@@ -79,12 +79,12 @@ def quantize(
         "keep_float": options.named(options.keep_float), "int16": options.named(options.int16),
     }  # fmt: skip
     made = pipeline.quantize(graph, given, **how)
-    if output is not None:
-        made.save(output)
     with progress(f"{graph.name}: measure") as step:
         found = pipeline.sensitivity(
             graph, given, measured=_first(given, MEASURED), target_db=options.target_db, chip=chip, progress=step, **how
         )
+    if output is not None:
+        made.save(output)
     found = replace(found, assumptions=(*notes, *found.assumptions))
     words = " ".join([request.words, *([f"--samples {samples}"] if samples else []), options.words]).strip()
     words += f" --chip {chip_name}" if chip_name is not None else ""

@@ -30,7 +30,8 @@ from onchip.simulator.nests import NEST, find_nests, make_scratch
 from onchip.simulator.products import MARGIN, form, multiplies_bytes
 from onchip.simulator.states import state_places
 from onchip.simulator.vectors import make_memory, make_stage
-from onchip.simulator.whole import Wholes, find, torch_or_none
+from onchip.simulator.whole import find
+from onchip.simulator.whole_run import Wholes, torch_or_none
 
 ORDER = (0, 1, 2, 3)
 NUMPY = {"i8": np.int8, "u8": np.uint8, "i16": np.int16, "i32": np.int32, "bool": np.uint8}

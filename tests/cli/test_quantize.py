@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import onchip as oc
+from onchip.errors import UsageError
 from tests.cli.conftest import Onchip
 
 CNN = "@digits_cnn"
@@ -76,3 +77,14 @@ def test_mistakes(onchip: Onchip, samples: Path, tmp_path: Path) -> None:
     onchip(*words, "--percentile", 99).mistake("OC1412", 2)
     onchip(*words, "-o", tmp_path / "x.onnx").mistake("OC1008", 2)
     onchip("quantize", CNN, "--samples", tmp_path / "absent.npz").mistake("OC1421", 2)
+
+
+def test_a_report_that_is_refused_leaves_no_file(
+    onchip: Onchip, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UsageError("OC1415", "net", "the graph is quantized already", next="Give the float graph")
+
+    monkeypatch.setattr("onchip.pipeline.sensitivity", refuse)
+    onchip("quantize", CNN, "--samples", samples, "-o", tmp_path / "int8.npz").mistake("OC1415", 2)
+    assert not (tmp_path / "int8.npz").exists()
