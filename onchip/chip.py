@@ -27,7 +27,10 @@ from onchip.chip_parts import (
     DTYPES,
     FORBID,
     VECTOR_OPS,
+    Achieved,
+    Algorithms,
     Array,
+    Calibration,
     Clock,
     Cores,
     Dram,
@@ -64,6 +67,7 @@ SECTIONS = (
     "host",
     "launch",
     "sync",
+    "achieved",
     "power",
     "rounding",
 )
@@ -94,6 +98,9 @@ class Chip:
     host: Host | None = None
     launch: Launch = Launch()
     sync: Sync = Sync()
+    achieved: Achieved = Achieved()
+    algorithms: Algorithms = Algorithms()
+    calibration: Calibration | None = None
     power: Power | None = None
     energy: Energy | None = None
     geometry: Literal["published", "unpublished"] = "published"

@@ -125,6 +125,8 @@ def _drop_facts(document: Document, changed: set[str]) -> Document:
             k: v for k, v in facts.items() if f"published.{k}" in changed or not changed & PUBLISHED_OF.get(k, NONE)
         }
         document["published"] = kept
+    if "calibration" not in changed:
+        document.pop("calibration", None)
     if "evidence" not in changed and document.get("evidence") == "rtl":
         document["evidence"] = "program"
     return document

@@ -146,6 +146,7 @@ Seconds: TypeAlias = Annotated[Fraction, Unit("s", zero=True)]
 Watts: TypeAlias = Annotated[Fraction, Unit("W", zero=True)]
 OpsPerSecond: TypeAlias = Annotated[Fraction, Unit("op/s")]
 Number: TypeAlias = Annotated[Fraction, Unit("")]
+Factor: TypeAlias = Annotated[float, Field(strict=True, ge=0.01, le=100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +285,42 @@ class Sync:
 
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
     all_cores_s: Annotated[Seconds, Field(alias="all_cores")] = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Achieved:
+    """What good programs reach of the peaks in steady state: shared by a family of chips, or fitted.
+
+    Used by the forecast alone (what the vendor's own program takes on silicon), never by our program's cycles.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    matrix: Factor = 0.9  # of the matrix unit's peak
+    vector: Factor = 0.8  # of the vector lanes' peak, where products run there
+    dram: Factor = 0.85  # of the bandwidth of far memory
+    shared: Factor = 1.0  # of the bandwidth of the first shared level; above 1 where loads are multicast
+    tile_s: Annotated[Seconds, Field(alias="tile")] = Fraction(0)  # start and end of an output tile on a core
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithms:
+    """Algorithms of the vendor's libraries beyond direct ones: Winograd output tiles, by dtype."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    winograd: Annotated[tuple[tuple[str, tuple[Count, ...]], ...], Pairs(DTYPES)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Which keys of this file were fitted to measurements, on which rows, and the error of rows left out."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    keys: Annotated[tuple[str, ...], Field(max_length=3)]  # dotted; their values stand in their places
+    rows: str
+    n: Count
+    median: Annotated[float, Field(strict=True, ge=0)]  # of |error| in percent, left out by distinct shape
+    p90: Annotated[float, Field(strict=True, ge=0)]
+    family: tuple[str, ...] = ()  # dotted keys with one value for several chips, fitted on the rows of all of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,11 @@ from onchip import __version__
 from onchip.chip import Chip, chip_dtype
 from onchip.claims import Scene, place_nodes
 from onchip.errors import NotSupported
+from onchip.forecast.forecast import forecast as on_silicon
+from onchip.forecast.traffic import Start
 from onchip.ir.check import Cause, Check
 from onchip.ir.evaluate import evaluate
+from onchip.ir.forecast import Forecast
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Plan
 from onchip.ir.program import Model, Program
@@ -59,6 +62,7 @@ __all__ = [
     "estimate",
     "estimate_trace",
     "evaluate",
+    "forecast",
     "quantize",
     "read",
     "report",
@@ -289,6 +293,17 @@ def estimate(
 ) -> Report:
     """Return the report of a network on a chip: latency, energy, memory, and where the time goes."""
     return report(estimate_trace(graph, chip, dtype=dtype, effort=effort, watch=watch))
+
+
+def forecast(
+    graph: Graph, chip: Chip | str, *, dtype: str | None = None, start: Start = "warm", watch: Watch = _nothing
+) -> Forecast:
+    """Return what the vendor's own program is expected to take on silicon, from shapes and dtypes alone."""
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
+    bound = bind_batch(graph)
+    made = on_silicon(fold(bound), chip, dtype_of(graph, chip, dtype), start=start)
+    watch("forecast", made)
+    return made
 
 
 @overload

@@ -37,6 +37,9 @@ WORDS = {
     "host": "The link to the host.",
     "launch": "Fixed times: per kernel on the device, per kernel as the host sees it, per run.",
     "sync": "The time until all cores have stopped, per kernel.",
+    "achieved": "What good programs reach of the peaks; the forecast alone uses it.",
+    "algorithms": "Algorithms of the vendor's libraries beyond direct ones: Winograd output tiles by dtype.",
+    "calibration": "Which keys were fitted, on which measurements, and the error of rows left out.",
     "power": "Board or package power.",
     "energy": "Energy per event with the source of the table; the truth lies within a factor of band. Without this "
     "table a report has no energy.",

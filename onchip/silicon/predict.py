@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 
 from onchip import pipeline
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import InternalError, NotSupported, OnchipError, UnknownName, did_you_mean
-from onchip.ir.report import Report
+from onchip.forecast.traffic import Start
+from onchip.ir.graph import Graph
 from onchip.silicon.bounds import Work, tensor_bytes, work_of
 from onchip.silicon.measurements import Measurement
 from onchip.silicon.workloads import draw, work_key
@@ -27,23 +27,27 @@ from onchip.silicon.workloads import draw, work_key
 TIMINGS = ("device", "host", "end_to_end")
 TIME_METRICS = ("latency_ms", "throughput_per_s", "tops")
 METRICS = (*TIME_METRICS, "energy_mj", "power_w", "dram_mb", "glb_mb")
-Key = tuple[str, str, tuple[tuple[str, str], ...], str]
+Key = tuple[str, str, tuple[tuple[str, str], ...], str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One program on one chip: its report, what it moves in the memory that cores share, its kernels, its work."""
+    """One network on one chip: seconds on the device, what it moves, its kernels, its energy, its work."""
 
     chip: Chip
-    report: Report
+    device_s: float
+    n_kernels: int
+    dram_bytes: float
+    on_chip_bytes: float
+    energy_j: float | None  # of the whole run
+    bound: str
     work: Work
-    on_chip_bytes: int
     edge_bytes: int
 
     @property
-    def launch_s(self) -> Fraction:
+    def launch_s(self) -> float:
         """The launches that are inside of the device time."""
-        return len(self.report.layers) * self.chip.launch.in_graph_s
+        return self.n_kernels * float(self.chip.launch.in_graph_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def _predicted(row: Measurement, memo: Memo, folder: str) -> Prediction | Refusa
 
 def _priced(row: Measurement, memo: Memo, folder: str) -> Run:
     """Return the run of a row, priced once for all rows of the same work. Raises OnchipError."""
-    key = (row.chip, row.workload, work_key(row.params), row.dtype)
+    key = (row.chip, row.workload, work_key(row.params), row.dtype, row.timing, row.metric)
     if key not in memo.runs:
         try:
             memo.runs[key] = _run(row, memo, folder)
@@ -139,13 +143,32 @@ def _run(row: Measurement, memo: Memo, folder: str) -> Run:
     chip = _chip(row.chip, memo.chips)
     chip.matrix.array(row.dtype, chip.name)
     graph = draw(row.workload, row.params, folder)
-    trace = pipeline.estimate_trace(graph, chip, dtype=row.dtype)
-    shared = sum(kernel.shared_bytes * kernel.cores for kernel in trace.kernels)
-    local = sum((kernel.local_read_bytes + kernel.local_write_bytes) * kernel.cores for kernel in trace.kernels)
     edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
     work = work_of(graph, chip_dtype(row.dtype))
     edge_bytes = sum(tensor_bytes(tensor, chip_dtype(row.dtype)) for tensor in edges)
-    return Run(chip, pipeline.report(trace), work, shared if chip.shared else local, edge_bytes)
+    try:
+        made = pipeline.forecast(graph, chip, dtype=row.dtype, start=_start(row))
+        times = (made.device_s, len(made.steps), made.dram_bytes, made.bound)
+    except NotSupported:  # an op without a closed form yet: our program's time
+        report = pipeline.estimate(graph, chip, dtype=row.dtype)
+        times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes, report.bound)
+    on_chip, energy = (0.0, None) if row.metric in TIME_METRICS else _of_our_program(graph, chip, row.dtype)
+    seconds, n, dram, bound = times
+    return Run(chip, seconds, n, dram, on_chip, energy, bound, work, edge_bytes)
+
+
+def _of_our_program(graph: Graph, chip: Chip, dtype: str) -> tuple[float, float | None]:
+    """Return the bytes in the memory that cores share, and joules, of our program."""
+    trace = pipeline.estimate_trace(graph, chip, dtype=dtype)
+    shared = sum(kernel.shared_bytes * kernel.cores for kernel in trace.kernels)
+    local = sum((kernel.local_read_bytes + kernel.local_write_bytes) * kernel.cores for kernel in trace.kernels)
+    energy = pipeline.report(trace).energy_j
+    return shared if chip.shared else local, energy.value if energy else None
+
+
+def _start(row: Measurement) -> Start:
+    """Return what lies on the chip: kernels timed on the device read their weights cold, all others repeat a run."""
+    return "activations" if row.timing == "device" and row.workload not in ("network", "layer") else "warm"
 
 
 def _as_metric(row: Measurement, run: Run) -> Prediction:
@@ -156,12 +179,12 @@ def _as_metric(row: Measurement, run: Run) -> Prediction:
     elif row.metric in ("energy_mj", "power_w"):
         value = _energetic(row, run)
     elif row.metric == "dram_mb":
-        value, roofline = run.report.memory.dram_traffic_bytes / 1e6, run.work.bytes / 1e6
+        value, roofline = run.dram_bytes / 1e6, run.work.bytes / 1e6
     else:
         value = run.on_chip_bytes / 1e6
     if value <= 0:
         raise NotSupported("OC1505", row.workload, f"the {row.metric} of this program is 0")
-    return Prediction(row, value, roofline, simple, run.report.bound)
+    return Prediction(row, value, roofline, simple, run.bound)
 
 
 def _timed(row: Measurement, run: Run, seconds: float) -> float:
@@ -174,15 +197,15 @@ def _timed(row: Measurement, run: Run, seconds: float) -> float:
 
 
 def _seconds(row: Measurement, run: Run) -> float:
-    device = run.report.latency_s.value
+    device = run.device_s
     if row.timing == "end_to_end":
         link = run.chip.host
         return device + (run.edge_bytes / link.bandwidth_bytes_per_s if link is not None else 0.0)
     if row.timing == "host":
         empty = _empty_kernel_s(row)
         if empty is not None:
-            return device - float(run.launch_s) + empty
-        return device + len(run.report.layers) * float(run.chip.launch.host_s)
+            return device - run.launch_s + empty
+        return device + run.n_kernels * float(run.chip.launch.host_s)
     return device
 
 
@@ -201,8 +224,7 @@ def _empty_kernel_s(row: Measurement) -> float | None:
 
 def _energetic(row: Measurement, run: Run) -> float:
     """Return millijoules per inference, or watts. Raises NotSupported."""
-    energy, power = run.report.energy_j, run.report.power_w
-    if energy is None or power is None:
+    if run.energy_j is None:
         fact = f"has no energy table for {row.dtype}"
         raise NotSupported("OC1505", run.chip.name, fact, next="Add [energy] to the chip file")
-    return power.value if row.metric == "power_w" else energy.value * 1e3 / run.work.batch
+    return run.energy_j / run.device_s if row.metric == "power_w" else run.energy_j * 1e3 / run.work.batch

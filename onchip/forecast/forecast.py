@@ -1,0 +1,57 @@
+"""`forecast`: a network on a chip as the vendor's own program would run it.
+
+In:       a folded Graph with numbers as dimensions, a Chip, a dtype, what is on the chip at first.
+Out:      a Forecast.
+Promises: kernels in order, each priced by the function that PRICES names for its anchor, with its launch; an op without
+          a price is refused by name (OC1506).
+Does not: look at a chip's name or family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onchip.chip import Chip, chip_dtype
+from onchip.errors import NotSupported
+from onchip.forecast.cost import Cost
+from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
+from onchip.forecast.machine import Machine, machine
+from onchip.forecast.products import price_products
+from onchip.forecast.rows import price_rows
+from onchip.forecast.traffic import Start, Traffic, traffic_of
+from onchip.ir.forecast import Forecast, Step
+from onchip.ir.graph import Graph
+
+Price = Callable[[Kernel, Traffic, Machine], Cost]
+ROWS = (
+    *ELEMENTWISE,
+    *("softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "lrn", "max_pool2d"),
+    *("avg_pool2d", "global_avg_pool", "mean", "sum", "concat", "slice", "pad", "transpose", "gather", "resize"),
+    *("broadcast_to", "tile", "depth_to_space", "space_to_depth", "l2_norm", "rotary"),
+)
+PRICES: dict[str, Price] = {
+    **dict.fromkeys(ROWS, price_rows),
+    **dict.fromkeys(PRODUCTS, price_products),
+}
+
+
+def forecast(graph: Graph, chip: Chip, dtype: str, *, start: Start = "warm", batch: int = 1) -> Forecast:
+    """Return what silicon is expected to take. Raises NotSupported."""
+    m = machine(chip, chip_dtype(dtype))
+    kernels, alias = kernels_of(graph)
+    traffics = traffic_of(kernels, alias, m, start)
+    steps = tuple(_step(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True))
+    return Forecast(graph.name, graph.hash, chip, m.dtype, batch, steps, float(chip.launch.per_run_s))
+
+
+def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
+    anchor = kernel.anchor
+    price = PRICES.get(anchor.op)
+    if price is None:
+        raise NotSupported(
+            "OC1506", anchor.name, f"no forecast for op {anchor.op}", limit="What is modelled: docs/accuracy.md"
+        )
+    cost = price(kernel, traffic, m)
+    far = traffic.far if cost.far_bytes is None else cost.far_bytes
+    causes = (*cost.causes, ("launch", m.launch_s))
+    return Step(anchor.name, tuple(n.name for n in kernel.nodes), anchor.op, kernel.macs, far, causes, cost.how)

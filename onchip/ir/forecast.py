@@ -1,0 +1,80 @@
+"""What silicon is expected to take: the vendor's own program, kernel by kernel, in closed form.
+
+In:       kernels with their seconds by cause, from room `forecast`.
+Out:      a frozen noun: `device_s` (kernels only), and with the host's part, see `silicon.predict`.
+Promises: the constructor refuses causes that do not sum to their kernel, negative or infinite times.
+          This is another claim than a Trace: a Trace is the exact time of our program on a machine with the chip's
+          numbers; a Forecast is an estimate of the time of a program that we do not have, and has an error
+          (docs/accuracy.md, decision 12).
+Does not: hold cycles, or run anything.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from onchip.chip import Chip
+from onchip.errors import InternalError
+
+CAUSES = ("matrix", "vector", "memory", "shared", "sync", "launch")
+TOLERANCE = 1e-9
+Causes = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel of the vendor's program: a fused group of nodes. `how` tells the mapping that was chosen."""
+
+    name: str
+    nodes: tuple[str, ...]
+    op: str
+    macs: int
+    dram_bytes: float
+    causes: Causes  # seconds
+    how: str = ""
+    energy_j: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return sum(seconds for _, seconds in self.causes)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The steps of a network on a chip, in order, and what a run costs besides."""
+
+    model: str
+    model_hash: str
+    chip: Chip
+    dtype: str
+    batch: int
+    steps: tuple[Step, ...]
+    per_run_s: float = 0.0
+    assumptions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            for cause, seconds in step.causes:
+                if cause not in CAUSES or not math.isfinite(seconds) or seconds < 0:
+                    raise InternalError("OC9013", step.name, f"a forecast's cause {cause} takes {seconds} s")
+        if not math.isfinite(self.per_run_s) or self.per_run_s < 0:
+            raise InternalError("OC9013", self.model, f"a forecast's run costs {self.per_run_s} s")
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of all kernels and of the run's fixed part."""
+        return sum(step.seconds for step in self.steps) + self.per_run_s
+
+    @property
+    def dram_bytes(self) -> float:
+        return sum(step.dram_bytes for step in self.steps)
+
+    @property
+    def bound(self) -> str:
+        """The cause with the most time."""
+        totals: dict[str, float] = dict.fromkeys(CAUSES, 0.0)
+        for step in self.steps:
+            for cause, seconds in step.causes:
+                totals[cause] += seconds
+        return max(totals, key=lambda cause: totals[cause])
