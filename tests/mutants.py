@@ -263,7 +263,7 @@ MUTANTS = (
     Mutant("onchip/silicon/bounds.py", "(max(first, 1) + columns)", "(first + columns)", WORKLOADS),
     Mutant("onchip/silicon/bounds.py", "min(height, p * r)", "height", WORKLOADS),
     Mutant("onchip/silicon/predict.py", "device - run.launch_s + empty", "device + empty", PREDICT),
-    Mutant("onchip/silicon/predict.py", "work_key(row.params), row.dtype)", "(), row.dtype)", PREDICT),
+    Mutant("onchip/silicon/predict.py", "work_key(row.params), row.dtype, row", "(), row.dtype, row", PREDICT),
     # --- instructions and simulator
     Mutant(
         "onchip/isa/timing.py",
