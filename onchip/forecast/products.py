@@ -47,8 +47,12 @@ def product_of(kernel: Kernel) -> Product:
 
 
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
+    """Return the cost of a linear or matmul kernel."""
+    return fastest(product_of(kernel), traffic.far, m)
+
+
+def fastest(p: Product, far_bytes: float, m: Machine, *, most_splits: int = max(SPLITS)) -> Cost:
     """Return the cost of the fastest candidate: max of compute, port, shared level per wave; far memory; reduction."""
-    p = product_of(kernel)
     tm, tn, splits = candidates()
     k = np.ceil(p.k / splits)
     tiles = p.batch * np.ceil(p.m / tm) * np.ceil(p.n / tn) * splits
@@ -58,11 +62,12 @@ def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     port = (tm + tn) * k * m.bytes / read
     feed = (tm + tn) * k * m.bytes / np.minimum(m.shared_bytes_per_s / active, m.core_bytes_per_s)
     tile = np.maximum(np.maximum(compute, port), feed) + m.tile_s
-    far = traffic.far / np.minimum(m.dram_bytes_per_s, m.core_bytes_per_s * active)
+    far = far_bytes / np.minimum(m.dram_bytes_per_s, m.core_bytes_per_s * active)
     partial = 2 * p.batch * p.m * p.n * WIDE_BYTES * splits / m.shared_bytes_per_s if m.shared_bytes else 0.0
     reduce = np.where(splits > 1, partial + m.sync_s, 0.0)
     total = np.maximum(waves * tile, far) + reduce
     total = np.where((splits > 1) & (k < SHORTEST_K), np.inf, total)
+    total = np.where(splits > most_splits, np.inf, total)
     best = int(np.argmin(total))
     inner = waves[best] * tile[best]
     cause = ("memory", float(far[best])) if far[best] >= inner else ("matrix", float(inner))
