@@ -3,9 +3,9 @@
 In:       measurements, in any order.
 Out:      for each a `Prediction`, or the reason why there is none.
 Promises: rows of the same chip, work and dtype are priced once; the result of a row does not depend on other rows.
-          device = our program, launches in the graph included; host = device + a host launch for each kernel, or the
-          `empty_kernel_us` of the row in the place of all launches; end_to_end = device + inputs and outputs over the
-          host link, where the chip file has one.
+          device = launches in the graph included; host = device behind a framework's call (silicon/host.py), or
+          + `launch.host` of the chip file for each kernel, or the `empty_kernel_us` of the row in the place of all
+          launches; end_to_end = device + inputs and outputs over the host link, where the chip file has one.
           Energy and power are per inference and over the whole time; a chip without an energy table is refused.
 Does not: fit anything.
 """
@@ -21,6 +21,7 @@ from onchip.errors import InternalError, NotSupported, OnchipError, UnknownName,
 from onchip.forecast.traffic import Start
 from onchip.ir.graph import Graph
 from onchip.silicon.bounds import Work, tensor_bytes, work_of
+from onchip.silicon.host import timed_on_host_s
 from onchip.silicon.measurements import Measurement
 from onchip.silicon.workloads import draw, work_key
 
@@ -205,7 +206,8 @@ def _seconds(row: Measurement, run: Run) -> float:
         empty = _empty_kernel_s(row)
         if empty is not None:
             return device - run.launch_s + empty
-        return device + run.n_kernels * float(run.chip.launch.host_s)
+        launch = float(run.chip.launch.host_s)
+        return device + run.n_kernels * launch if launch else timed_on_host_s(row, device)
     return device
 
 
