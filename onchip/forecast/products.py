@@ -9,46 +9,26 @@ Does not: write a program.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
+from onchip.forecast.arrays import DATAFLOWS, price_array_product
 from onchip.forecast.cost import Cost
 from onchip.forecast.kernels import Kernel
 from onchip.forecast.machine import WIDE_BYTES, Machine
+from onchip.forecast.product import Product, product_of
 from onchip.forecast.traffic import Traffic
 
 TILE_M, TILE_N, SPLITS = (16, 32, 64, 128, 256), (32, 64, 128, 256), (1, 2, 3, 4, 6, 8, 12, 16)
 LARGEST_TILE, SHORTEST_K = 128 * 256, 256
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
-    """`batch` independent products of m x k by k x n."""
-
-    batch: int
-    m: int
-    n: int
-    k: int
-
-
-def product_of(kernel: Kernel) -> Product:
-    """Return the product that a conv2d (as implicit GEMM), linear or matmul kernel is."""
-    node = kernel.anchor
-    a, b, c = (kernel.shape(name) for name in (node.inputs[0], node.inputs[1], node.outputs[0]))
-    if node.op == "matmul":
-        return Product(prod(c[:-2]), c[-2], c[-1], a[-1])
-    if node.op == "linear":
-        return Product(1, prod(c[:-1]), c[-1], a[-1])
-    groups = node.attribute("groups", 1)
-    assert isinstance(groups, int)
-    return Product(groups, prod(c[:-1]), c[-1] // groups, prod(b[1:]))
-
-
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
-    """Return the cost of a linear or matmul kernel."""
-    return fastest(product_of(kernel), traffic.far, m)
+    """Return the cost of a kernel whose anchor is a product: on a systolic array, or in tiles on many cores."""
+    product = product_of(kernel)
+    if m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes:
+        return price_array_product(product, traffic, m)
+    return fastest(product, traffic.far, m)
 
 
 def fastest(p: Product, far_bytes: float, m: Machine, *, most_splits: int = max(SPLITS)) -> Cost:

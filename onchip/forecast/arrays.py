@@ -1,0 +1,136 @@
+"""Matrix products on systolic arrays: folds, fill and drain, weight load, and operands that are read again.
+
+In:       a `Product`, its Traffic, a Machine whose dataflow is weight- or output-stationary.
+Out:      `Cost` of the best way to share the product out over cores and to order its loops.
+Promises: array cycles are those of the closed forms below (DESIGN of the machine; SCALE-Sim, Samajdar 2018, section 3),
+          never under MACs / cells; far memory moves each operand at least once.
+          weight-stationary, m rows through each of ceil(K/R) * ceil(N/C) folds of an R x C array:
+              hidden   folds * max(m, R) + 2R + C - 2            (the next weights shift in while rows stream)
+              serial   folds * (2R + C + m - 2)
+          output-stationary: ceil(M/R) * ceil(N/C) blocks of K cycles, fill R + C - 2 once;
+          a pass is at least its operands over the local ports.
+Does not: know a network: fusion and placement are in the traffic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, sqrt
+
+from onchip.forecast.cost import Cost
+from onchip.forecast.machine import WIDE_BYTES, Machine
+from onchip.forecast.product import Product
+from onchip.forecast.traffic import Traffic
+
+DATAFLOWS = ("weight_stationary", "output_stationary")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which operand stays on chip, and how often the others are read."""
+
+    stays: str
+    input_reads: int
+    weight_reads: int
+
+
+def price_array_product(p: Product, traffic: Traffic, m: Machine) -> Cost:
+    """Return the cost of the fastest split over cores and order of loops; memory hides behind the array as far as
+    `overlap.memory_compute` says.
+    """
+    return min((_on_cores(p, rows, traffic, m) for rows in _row_cores(m.cores)), key=lambda cost: cost.seconds)
+
+
+def array_cycles(p: Product, m: Machine) -> float:
+    """Return the cycles that one core's arrays take for a product."""
+    flow = _weight_stationary if m.chip.matrix.dataflow == "weight_stationary" else _output_stationary
+    return flow(p, m)
+
+
+def orders(p: Product, m: Machine) -> tuple[Order, ...]:
+    """Return the loop orders that fit: half of the local memory holds what stays, the other half streams."""
+    room = m.chip.local.size_bytes / 2
+    row_bytes = max(p.k * m.bytes, 1)
+    whole, width = int(room // row_bytes), m.array.cols or 1
+    found = [_sums_stay(p, m)]
+    if p.n <= whole or whole >= width:
+        found.append(Order("weights stay", ceil(p.n / min(p.n, whole)), 1))
+    if whole >= 1:
+        found.append(Order("inputs stay", 1, ceil(p.m / min(p.m, whole))))
+    return tuple(found)
+
+
+def _on_cores(p: Product, row_cores: int, traffic: Traffic, m: Machine) -> Cost:
+    """Return the cost with rows (batches first) over `row_cores` cores and columns over the others."""
+    batches = min(p.batch, row_cores)
+    rows = min(p.m, row_cores // batches)
+    columns = min(p.n, m.cores // row_cores)
+    own = replace(p, batch=ceil(p.batch / batches), m=ceil(p.m / rows), n=ceil(p.n / columns))
+    array_s = array_cycles(own, m) / (m.clock_hz * m.achieved)
+    rate = min(m.dram_bytes_per_s, m.core_bytes_per_s * batches * rows * columns)
+    far, order = min(((_far(traffic, order), order) for order in orders(own, m)), key=lambda pair: pair[0])
+    memory_s = far / rate
+    shown = (1 - m.chip.overlap.memory_compute) * min(array_s, memory_s)
+    cause = ("memory", memory_s + shown) if memory_s > array_s else ("matrix", array_s + shown)
+    how = f"{m.array.rows} x {m.array.cols} array, {batches * rows} x {columns} cores, {order.stays}"
+    return Cost((cause, ("sync", m.dram_latency_s + m.tile_s)), how, far)
+
+
+def _far(traffic: Traffic, order: Order) -> float:
+    again = traffic.far_inputs * order.input_reads + traffic.far_weights * order.weight_reads
+    return again + traffic.far_outputs
+
+
+def _row_cores(cores: int) -> list[int]:
+    """Return the ways to give rows their share of the cores: the divisors."""
+    return [rows for rows in range(1, cores + 1) if cores % rows == 0]
+
+
+def _weight_stationary(p: Product, m: Machine) -> float:
+    rows, columns, local = _cells(m), _columns(m), m.chip.local
+    folds = p.batch * _depth_folds(p, m, rows) * ceil(p.n / columns)
+    held = max(1, int(local.accumulator_bytes / (columns * WIDE_BYTES)))  # rows of sums that the accumulators hold
+    passes = ceil(p.m / held)
+    stream = max(p.m / passes, _port(p.m / passes * min(p.k, rows) * m.bytes, float(local.read_bytes_per_cycle)))
+    weights = min(p.k, rows) * min(p.n, columns) * m.bytes
+    load = max(rows, _port(weights, float(local.weight_read_bytes_per_cycle)))
+    fill = rows + (m.array.cols or 1) - 2
+    if m.chip.matrix.weight_load == "hidden":
+        return folds * passes * max(stream, load) + rows + fill
+    return folds * passes * (stream + load + fill)
+
+
+def _output_stationary(p: Product, m: Machine) -> float:
+    rows, columns, local = _cells(m), _columns(m), m.chip.local
+    blocks = p.batch * ceil(p.m / rows) * ceil(p.n / columns)
+    operands = (min(p.m, rows) + min(p.n, columns)) * p.k * m.bytes
+    block = max(p.k, _port(operands, float(local.read_bytes_per_cycle)))
+    return blocks * block + rows + (m.array.cols or 1) - 2
+
+
+def _depth_folds(p: Product, m: Machine, rows: int) -> int:
+    """Return the folds of the depth: a window's taps share a fold, or each has its own (row packing C)."""
+    if m.chip.matrix.row_packing == "C":
+        return p.taps * ceil(p.k / p.taps / rows)
+    return ceil(p.k / rows)
+
+
+def _sums_stay(p: Product, m: Machine) -> Order:
+    """Return the order that keeps a square tile of sums in the accumulators and streams both operands."""
+    sums = max(1, m.chip.local.accumulator_bytes // WIDE_BYTES)
+    tm = min(p.m, max(int(sqrt(sums)), sums // p.n))
+    tn = min(p.n, max(1, sums // tm))
+    return Order("sums stay", ceil(p.n / tn), ceil(p.m / tm))
+
+
+def _cells(m: Machine) -> int:
+    return m.array.rows or 1
+
+
+def _columns(m: Machine) -> int:
+    """Return the columns of all units of a core: one instruction spans them."""
+    return (m.array.cols or 1) * m.chip.matrix.units
+
+
+def _port(n_bytes: float, rate: float) -> float:
+    return n_bytes / rate
