@@ -104,6 +104,7 @@ class Chip:
     power: Power | None = None
     energy: Energy | None = None
     geometry: Literal["published", "unpublished"] = "published"
+    toolchain: Literal["onchip", "vendor"] = "vendor"  # whose programs run on the silicon
     peak: Annotated[tuple[tuple[str, OpsPerSecond], ...], Pairs(DTYPES)] = ()
     published: Published = Published()
     sources: Annotated[tuple[tuple[str, str], ...], Pairs(SECTIONS)] = ()

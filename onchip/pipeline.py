@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, overload
 
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from onchip import __version__
 from onchip.chip import Chip, chip_dtype
 from onchip.claims import Scene, place_nodes
 from onchip.errors import NotSupported
-from onchip.forecast.forecast import forecast as on_silicon
+from onchip.forecast.forecast import forecast as price_kernels
 from onchip.forecast.traffic import Start
 from onchip.ir.check import Cause, Check
 from onchip.ir.evaluate import evaluate
@@ -40,6 +41,7 @@ from onchip.passes.twice import twice
 from onchip.planner.plan import plan
 from onchip.planner.tile import EFFORT
 from onchip.probe import probe
+from onchip.reports.silicon import summarize_forecast
 from onchip.reports.summary import summarize
 from onchip.simulator.clock import estimate_cycles, simulate_cycles
 from onchip.simulator.energy import energy
@@ -62,6 +64,7 @@ __all__ = [
     "estimate",
     "estimate_trace",
     "evaluate",
+    "expect",
     "forecast",
     "quantize",
     "read",
@@ -291,8 +294,24 @@ def estimate_trace(
 def estimate(
     graph: Graph, chip: Chip | str, *, dtype: str | None = None, effort: int = EFFORT, watch: Watch = _nothing
 ) -> Report:
-    """Return the report of a network on a chip: latency, energy, memory, and where the time goes."""
-    return report(estimate_trace(graph, chip, dtype=dtype, effort=effort, watch=watch))
+    """Return the report of a network on a chip: latency, energy, memory, and where the time goes.
+
+    The numbers are those of our program; `report.silicon` is what the vendor's own is expected to take, None where the
+    silicon runs ours, or where an op has no forecast (an assumption says so).
+    """
+    chip = Chip.load(chip) if isinstance(chip, str) else chip
+    ours = report(estimate_trace(graph, chip, dtype=dtype, effort=effort, watch=watch))
+    if chip.toolchain == "onchip":
+        return ours
+    try:
+        return replace(ours, silicon=expect(graph, chip, dtype=dtype, watch=watch))
+    except NotSupported as error:
+        return replace(ours, assumptions=(*ours.assumptions, f"no forecast for silicon: {error}"))
+
+
+def expect(graph: Graph, chip: Chip | str, *, dtype: str | None = None, watch: Watch = _nothing) -> Report:
+    """Return the report of what the vendor's own program is expected to take on silicon. Raises NotSupported."""
+    return summarize_forecast(forecast(graph, chip, dtype=dtype, watch=watch))
 
 
 def forecast(
@@ -300,8 +319,9 @@ def forecast(
 ) -> Forecast:
     """Return what the vendor's own program is expected to take on silicon, from shapes and dtypes alone."""
     chip = Chip.load(chip) if isinstance(chip, str) else chip
-    bound = bind_batch(graph)
-    made = on_silicon(fold(bound), chip, dtype_of(graph, chip, dtype), start=start)
+    bound, told = bind_batch(graph), "shapes and dtypes alone; inputs and outputs lie in far memory"
+    model = replace(_model(graph, bound, None), assumptions=(told,))
+    made = price_kernels(fold(bound), chip, dtype_of(graph, chip, dtype), start=start, model=model)
     watch("forecast", made)
     return made
 
@@ -336,9 +356,17 @@ def report(trace: Trace) -> Report:
 
 
 def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = None) -> tuple[Report, ...]:
-    """Return a report per chip, fastest first."""
-    reports = [estimate(graph, chip, dtype=dtype) for chip in chips]
+    """Return a report per chip, fastest first: what its silicon is expected to take."""
+    loaded = [Chip.load(chip) if isinstance(chip, str) else chip for chip in chips]
+    reports = [on_silicon(graph, chip, dtype=dtype) for chip in loaded]
     return tuple(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))
+
+
+def on_silicon(graph: Graph, chip: Chip, *, dtype: str | None = None, effort: int = EFFORT) -> Report:
+    """Return what silicon is expected to take: our program's report where it runs ours, else the vendor's."""
+    if chip.toolchain == "onchip":
+        return estimate(graph, chip, dtype=dtype, effort=effort)
+    return expect(graph, chip, dtype=dtype)
 
 
 def check(graph: Graph, chip: Chip | str, *, dtype: str | None = None) -> Check:

@@ -86,12 +86,12 @@ def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple
         wanted = replace(request, batch=change.batch or request.batch)
         try:
             changed = chip.replace(dict(change.overrides)) if change.overrides else chip
-            return pipeline.estimate(bind(graph, wanted), changed, dtype=change.dtype or request.dtype, effort=effort)
+            return pipeline.on_silicon(bind(graph, wanted), changed, dtype=change.dtype or request.dtype, effort=effort)
         except OnchipError:
             return None
 
     times = FULL_WORK if effort > EFFORT else 1
-    return try_first(report, chip, reprice, can_batch="batch" in graph.symbols, effort=times)
+    return try_first(report.expected, chip, reprice, can_batch="batch" in graph.symbols, effort=times)
 
 
 def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:
@@ -150,7 +150,7 @@ def price_all(
     refused: list[tuple[str, OnchipError]] = []
     for chip in chips:
         try:
-            reports.append(pipeline.estimate(graph, chip, dtype=request.dtype, effort=effort))
+            reports.append(pipeline.on_silicon(graph, chip, dtype=request.dtype, effort=effort))
         except OnchipError as error:
             if error.exit_code not in (3, 4):
                 raise

@@ -21,6 +21,7 @@ from onchip.forecast.rows import price_rows
 from onchip.forecast.traffic import Start, Traffic, traffic_of
 from onchip.ir.forecast import Forecast, Step
 from onchip.ir.graph import Graph
+from onchip.ir.program import Model
 
 Price = Callable[[Kernel, Traffic, Machine], Cost]
 ROWS = (
@@ -35,13 +36,14 @@ PRICES: dict[str, Price] = {
 }
 
 
-def forecast(graph: Graph, chip: Chip, dtype: str, *, start: Start = "warm", batch: int = 1) -> Forecast:
-    """Return what silicon is expected to take. Raises NotSupported."""
+def forecast(graph: Graph, chip: Chip, dtype: str, *, start: Start = "warm", model: Model | None = None) -> Forecast:
+    """Return what silicon is expected to take; `model` is what a report says of the network. Raises NotSupported."""
     m = machine(chip, chip_dtype(dtype))
     kernels, alias = kernels_of(graph)
     traffics = traffic_of(kernels, alias, m, start)
     steps = tuple(_step(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True))
-    return Forecast(graph.name, graph.hash, chip, m.dtype, batch, steps, float(chip.launch.per_run_s))
+    told = model or Model(graph.name, graph.hash, graph.macs(), graph.parameters())
+    return Forecast(told, chip, m.dtype, steps, float(chip.launch.per_run_s))
 
 
 def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from onchip.chip import Chip
 from onchip.errors import InternalError
+from onchip.ir.program import Model
 
 CAUSES = ("matrix", "vector", "memory", "shared", "sync", "launch")
 TOLERANCE = 1e-9
@@ -44,14 +45,11 @@ class Step:
 class Forecast:
     """The steps of a network on a chip, in order, and what a run costs besides."""
 
-    model: str
-    model_hash: str
+    model: Model
     chip: Chip
     dtype: str
-    batch: int
     steps: tuple[Step, ...]
     per_run_s: float = 0.0
-    assumptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for step in self.steps:
@@ -59,7 +57,7 @@ class Forecast:
                 if cause not in CAUSES or not math.isfinite(seconds) or seconds < 0:
                     raise InternalError("OC9013", step.name, f"a forecast's cause {cause} takes {seconds} s")
         if not math.isfinite(self.per_run_s) or self.per_run_s < 0:
-            raise InternalError("OC9013", self.model, f"a forecast's run costs {self.per_run_s} s")
+            raise InternalError("OC9013", self.model.name, f"a forecast's run costs {self.per_run_s} s")
 
     @property
     def device_s(self) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from onchip.errors import InternalError
 from onchip.ir.program import Model
@@ -68,11 +68,16 @@ class Layer:
     local_peak_bytes: int
     cores: int
     waterfall: Parts
+    how: str = ""  # the mapping, in a few words
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A network on a chip: how long, how much energy, where the time goes, and what was assumed."""
+    """A network on a chip: how long, how much energy, where the time goes, and what was assumed.
+
+    `kind` says whose program it is: ours, exact on a machine with the chip's numbers, or the one that the vendor runs
+    on silicon, whose numbers are expected; `silicon` is the second beside the first.
+    """
 
     model: Model
     chip: ChipFacts
@@ -92,6 +97,8 @@ class Report:
     tool: str
     program_hash: str = ""
     bit_exact: bool | None = None
+    kind: Literal["program", "silicon"] = "program"
+    silicon: Report | None = None
 
     def __post_init__(self) -> None:
         _verify(self)
@@ -99,6 +106,11 @@ class Report:
     @property
     def chip_name(self) -> str:
         return self.chip.name
+
+    @property
+    def expected(self) -> Report:
+        """Return the report of what runs on silicon, this one where nothing else is known."""
+        return self if self.silicon is None else self.silicon
 
     @property
     def seconds_per_inference(self) -> float:
@@ -117,6 +129,7 @@ class Report:
         return {
             "schema_version": SCHEMA_VERSION,
             "tool": self.tool,
+            "kind": self.kind,
             "model": {
                 "name": self.model.name,
                 "hash": self.model.hash,
@@ -140,6 +153,7 @@ class Report:
             "program_hash": self.program_hash,
             "bit_exact": self.bit_exact,
             "cycles": self.cycles,
+            "silicon": None if self.silicon is None else self.silicon.to_json(),
             "timing": dict(timing or {}),
         }
 
@@ -184,6 +198,7 @@ def _layer(layer: Layer) -> Json:
         "local_peak_bytes": layer.local_peak_bytes,
         "cores": layer.cores,
         "waterfall": _parts(layer.waterfall),
+        "how": layer.how,
     }
 
 

@@ -43,11 +43,13 @@ def published(name: str, about: str, schema: Schema) -> Schema:
     }
 
 
-def report_object() -> Schema:
-    """Return the schema of a report without its head, for use inside of another one."""
+def report_object(*, inner: bool = False) -> Schema:
+    """Return the schema of a report without its head, for use inside of another one; an `inner` one has no other."""
+    kind = ("silicon",) if inner else ("program", "silicon")
     return object_of(
         {
             **TOOL,
+            "kind": {"enum": list(kind), "description": "ours, or the one that the vendor runs on silicon"},
             "model": object_of({"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT}),
             "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE}),
             "batch": {"type": "integer", "minimum": 1},
@@ -68,6 +70,7 @@ def report_object() -> Schema:
             "program_hash": {"type": "string", "pattern": "^([0-9a-f]{64})?$"},
             "bit_exact": {"type": ["boolean", "null"], "description": "null where no values were run"},
             "cycles": COUNT,
+            "silicon": {"type": "null"} if inner else or_null(report_object(inner=True)),
             "timing": TIMING,
         }
     )
@@ -92,6 +95,7 @@ def _layer() -> Schema:
             "local_peak_bytes": COUNT,
             "cores": COUNT,
             "waterfall": _waterfall(),
+            "how": TEXT,
         }
     )
 

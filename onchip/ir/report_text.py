@@ -38,11 +38,20 @@ WATERFALL = "  where the time goes   "
 
 
 def verdict(report: Report) -> str:
-    """Return one sentence: the time of one inference and its two largest causes."""
-    time = format_value(report.seconds_per_inference, "s")
-    batch = f" (a batch of {report.model.batch} takes {report.latency_s})" if report.model.batch > 1 else ""
-    head = f"{report.model.name} on {report.chip.name} takes {time} per inference{batch}"
-    return f"{head}: {causes(report.waterfall, report.latency_s.value)}."
+    """Return one sentence: the time of one inference and its two largest causes, on silicon where that is known."""
+    shown = report.expected
+    time = format_value(shown.seconds_per_inference, "s")
+    batch = f" (a batch of {shown.model.batch} takes {shown.latency_s})" if shown.model.batch > 1 else ""
+    takes = "takes" if shown.kind == "program" else "is expected to take"
+    head = f"{shown.model.name} on {shown.chip.name} {takes} {time}{_within(shown)} per inference{batch}"
+    told = f"{head}: {causes(shown.waterfall, shown.latency_s.value)}"
+    if shown is report:
+        return f"{told}."
+    return f"{told}. Our program takes {format_value(report.seconds_per_inference, 's')}."
+
+
+def _within(report: Report) -> str:
+    return "" if report.latency_s.band == DASH else f" ({report.latency_s.band})"
 
 
 def causes(waterfall: Parts, whole: float, *, n: int = 2) -> str:
@@ -57,14 +66,22 @@ def causes(waterfall: Parts, whole: float, *, n: int = 2) -> str:
 
 def write_report(report: Report, *, actions: Sequence[str] = (), layers: int = LAYERS) -> str:
     """Return the whole text; `layers` = 0 shows every layer, each in a row of its own."""
-    lines = [report.verdict, *actions, "", _header(report), "", *_numbers(report), ""]
-    lines += wrapped(WATERFALL, waterfall_items(report))
-    lines += ["", *_table(report, layers)]
+    lines = [report.verdict, *actions, "", _header(report), ""]
+    lines += _on_silicon(report.silicon, layers) if report.silicon is not None else []
+    lines += [*_numbers(report), "", *wrapped(WATERFALL, waterfall_items(report))]
+    lines += ["", *_table(report, layers)] if report.silicon is None or not layers else []
     if report.assumptions:
         lines += ["", "assumptions"]
         for text in report.assumptions:
             lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False)
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _on_silicon(silicon: Report, layers: int) -> list[str]:
+    """Return the part about silicon; the other numbers are then headed as ours."""
+    lines = ["on silicon: the vendor's program", *_numbers(silicon), ""]
+    lines += [*wrapped(WATERFALL, waterfall_items(silicon)), "", *_table(silicon, layers), ""]
+    return [*lines, "our program, exact on a machine with this chip's numbers"]
 
 
 def _header(report: Report) -> str:
@@ -79,7 +96,8 @@ def _header(report: Report) -> str:
 
 def _numbers(report: Report) -> list[str]:
     latency, energy, power, memory = report.latency_s, report.energy_j, report.power_w, report.memory
-    origin = f"{latency.provenance}, {latency.fidelity}, {format_value(report.cycles, 'cycles')}"
+    origin = f"{latency.provenance}, {latency.fidelity}"
+    origin += f", {format_value(report.cycles, 'cycles')}" if report.kind == "program" else ""
     used = report.utilization
     rows = [
         ("latency", f"{latency}", latency.band, origin),
@@ -90,6 +108,8 @@ def _numbers(report: Report) -> list[str]:
         ("memory", format_value(memory.local_peak_bytes, "B"), "", _memory(report)),
         ("DRAM traffic", format_value(memory.dram_traffic_bytes, "B"), "", "read and written by all cores"),
     ]
+    if report.kind == "silicon":
+        rows = [row for row in rows if row[0] != "memory"]
     if report.bit_exact is not None:
         said = "every output equals the integer reference" if report.bit_exact else "outputs differ from the reference"
         rows.append(("bit-exact", "yes" if report.bit_exact else "NO", "", said))
@@ -150,7 +170,7 @@ def _table(report: Report, n: int) -> list[str]:
         used = format_value(layer.utilization, "%") if layer.macs else DASH
         share = format_value(layer.share * count, "%")
         row = f"  {groups[g][0]:>3}  {name:<{width}}  {layer.latency_s!s:>7}  {share:>8}  {layer.bound:<7}  {used:>8}  "
-        lines.append(row + _why(layer, report))
+        lines.append(row + (_why(layer, report) if report.kind == "program" else _reason(layer)))
     if any(len(groups[g]) > 1 for g in kept):
         lines.append("       ×n: n equal layers; time and util of one, share of all")
     rest = [report.layers[i] for g in order[len(kept) :] for i in groups[g]]
@@ -193,6 +213,11 @@ def _why(layer: Layer, report: Report) -> str:
     }
     idle = f"{layer.cores}/{report.chip.cores} cores" if layer.cores < report.chip.cores else ""
     return "; ".join(text for text in (texts.get(layer.bound, ""), idle) if text)
+
+
+def _reason(layer: Layer) -> str:
+    """Return the mapping of a step, or the largest cause where there is none."""
+    return layer.how or WORDS[max(layer.waterfall, key=lambda part: part[1])[0]][0]
 
 
 def _shares(layer: Layer, **words: str) -> str:

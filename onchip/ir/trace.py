@@ -71,11 +71,11 @@ class KernelTrace:
         return bound_of(self.waterfall)
 
 
-def bound_of(waterfall: tuple[tuple[str, Fraction], ...]) -> str:
+def bound_of(waterfall: tuple[tuple[str, Fraction | float], ...]) -> str:
     """Return the group of causes that takes most of the time; ties go to the earlier cause."""
-    groups: dict[str, Fraction] = {}
+    groups: dict[str, Fraction | float] = {}
     for cause, cycles in waterfall:
-        groups[BOUNDS[cause]] = groups.get(BOUNDS[cause], Fraction(0)) + cycles
+        groups[BOUNDS[cause]] = groups.get(BOUNDS[cause], 0) + cycles
     return max(groups, key=lambda g: (groups[g], -list(groups).index(g))) if groups else "launch"
 
 

@@ -37,7 +37,7 @@ def summarize(trace: Trace, energy: Energy | None = None) -> Report:
     batch = trace.model.batch
     return Report(
         model=trace.model,
-        chip=_facts(chip, trace.dtype),
+        chip=facts(chip, trace.dtype),
         dtype=trace.dtype,
         cycles=trace.cycles,
         latency_s=Quantity(seconds, "s", fidelity=fidelity),
@@ -51,18 +51,20 @@ def summarize(trace: Trace, energy: Energy | None = None) -> Report:
         energy_parts=energy.components if energy is not None else (),
         layers=_layers(trace, energy, fidelity),
         assumptions=assumptions(trace, energy),
-        tool=_tool(),
+        tool=tool(),
         program_hash=trace.program_hash,
     )
 
 
-def _tool() -> str:
+def tool() -> str:
+    """Return who made the report."""
     from onchip import __version__
 
     return f"onchip {__version__}"
 
 
-def _facts(chip: Chip, dtype: str) -> ChipFacts:
+def facts(chip: Chip, dtype: str) -> ChipFacts:
+    """Return what a report says about a chip."""
     return ChipFacts(
         chip.name, chip.hash, chip.evidence, chip.clock_hz, chip.cores.count, chip.peak_ops_per_s(dtype),
         chip.dram.bandwidth_bytes_per_s, chip.local.size_bytes,

@@ -9,6 +9,7 @@ from onchip.chip import Chip
 from onchip.errors import InternalError, NotSupported
 from onchip.ir.build import GraphBuilder
 from onchip.ir.forecast import Forecast, Step
+from onchip.ir.program import Model
 from onchip.silicon.bounds import work_of
 from onchip.silicon.workloads import draw
 
@@ -48,7 +49,7 @@ def test_an_op_without_a_closed_form_is_refused_by_name() -> None:
 def test_a_time_that_is_none_is_refused() -> None:
     step = Step("fc1", ("fc1",), "linear", 1, 1.0, (("memory", float("nan")),))
     with pytest.raises(InternalError, match="fc1: OC9013"):
-        Forecast("net", "", Chip.load("tpu-v4"), "bf16", 1, (step,))
+        Forecast(Model("net", "", 1, 0), Chip.load("tpu-v4"), "bf16", (step,))
 
 
 def test_an_unknown_dtype_is_refused() -> None:
