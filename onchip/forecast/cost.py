@@ -9,11 +9,12 @@ from onchip.ir.forecast import Causes
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds by cause without the launch; `far_bytes` differs from the traffic where operands are read again."""
+    """Seconds by cause without the launch; `far_bytes` differs from the traffic where operands are read again; `launches` programs run."""
 
     causes: Causes
     how: str = ""
     far_bytes: float | None = None
+    launches: int = 1
 
     @property
     def seconds(self) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import NotSupported
+from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.machine import Machine, machine
@@ -33,6 +34,7 @@ ROWS = (
 PRICES: dict[str, Price] = {
     **dict.fromkeys(ROWS, price_rows),
     **dict.fromkeys(PRODUCTS, price_products),
+    "conv2d": price_conv,
 }
 
 
@@ -55,5 +57,6 @@ def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
         )
     cost = price(kernel, traffic, m)
     far = traffic.far if cost.far_bytes is None else cost.far_bytes
-    causes = (*cost.causes, ("launch", m.launch_s))
-    return Step(anchor.name, tuple(n.name for n in kernel.nodes), anchor.op, kernel.macs, far, causes, cost.how)
+    causes = (*cost.causes, ("launch", m.launch_s * cost.launches))
+    names = tuple(node.name for node in kernel.nodes)
+    return Step(anchor.name, names, anchor.op, kernel.macs, far, causes, cost.how, launches=cost.launches)

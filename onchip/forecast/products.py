@@ -9,6 +9,7 @@ Does not: write a program.
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +24,19 @@ TILE_M, TILE_N, SPLITS = (16, 32, 64, 128, 256), (32, 64, 128, 256), (1, 2, 3, 4
 LARGEST_TILE, SHORTEST_K = 128 * 256, 256
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What programs of a kind have: splits of K, the least tile side, and shares of the rate that products reach."""
+
+    most_splits: int = max(SPLITS)
+    least_tile: int = 1
+    share: float = 1.0
+    alone: float = 1.0  # of a core with one tile: there is no other to work on while it waits
+
+
+GEMM = Kind()
+
+
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Return the cost of a kernel whose anchor is a product: on a systolic array, or in tiles on many cores."""
     product = product_of(kernel)
@@ -31,13 +45,14 @@ def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     return fastest(product, traffic.far, m)
 
 
-def fastest(p: Product, far_bytes: float, m: Machine, *, most_splits: int = max(SPLITS)) -> Cost:
+def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:
     """Return the cost of the fastest candidate: max of compute, port, shared level per wave; far memory; reduction."""
     tm, tn, splits = candidates()
     k = np.ceil(p.k / splits)
     tiles = p.batch * np.ceil(p.m / tm) * np.ceil(p.n / tn) * splits
     active, waves = np.minimum(tiles, m.cores), np.ceil(tiles / m.cores)
-    compute = np.maximum(tm, 64) * tn * k / (m.core_macs_per_s * m.achieved)
+    compute = np.maximum(tm, 64) * tn * k / (m.core_macs_per_s * m.achieved * kind.share)
+    compute = np.where(waves > 1, compute, compute / kind.alone)
     read = float(m.chip.local.read_bytes_per_cycle) * m.clock_hz
     port = (tm + tn) * k * m.bytes / read
     feed = (tm + tn) * k * m.bytes / np.minimum(m.shared_bytes_per_s / active, m.core_bytes_per_s)
@@ -47,7 +62,7 @@ def fastest(p: Product, far_bytes: float, m: Machine, *, most_splits: int = max(
     reduce = np.where(splits > 1, partial + m.sync_s, 0.0)
     total = np.maximum(waves * tile, far) + reduce
     total = np.where((splits > 1) & (k < SHORTEST_K), np.inf, total)
-    total = np.where(splits > most_splits, np.inf, total)
+    total = np.where((splits > kind.most_splits) | (tm < kind.least_tile) | (tn < kind.least_tile), np.inf, total)
     best = int(np.argmin(total))
     inner = waves[best] * tile[best]
     cause = ("memory", float(far[best])) if far[best] >= inner else ("matrix", float(inner))

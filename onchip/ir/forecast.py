@@ -35,6 +35,7 @@ class Step:
     causes: Causes  # seconds
     how: str = ""
     energy_j: float | None = None
+    launches: int = 1  # programs that the device starts for it
 
     @property
     def seconds(self) -> float:
@@ -63,6 +64,10 @@ class Forecast:
     def device_s(self) -> float:
         """Seconds of all kernels and of the run's fixed part."""
         return sum(step.seconds for step in self.steps) + self.per_run_s
+
+    @property
+    def launches(self) -> int:
+        return sum(step.launches for step in self.steps)
 
     @property
     def dram_bytes(self) -> float:

@@ -149,7 +149,7 @@ def _run(row: Measurement, memo: Memo, folder: str) -> Run:
     edge_bytes = sum(tensor_bytes(tensor, chip_dtype(row.dtype)) for tensor in edges)
     try:
         made = pipeline.forecast(graph, chip, dtype=row.dtype, start=_start(row))
-        times = (made.device_s, len(made.steps), made.dram_bytes, made.bound)
+        times = (made.device_s, made.launches, made.dram_bytes, made.bound)
     except NotSupported:  # an op without a closed form yet: our program's time
         report = pipeline.estimate(graph, chip, dtype=row.dtype)
         times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes, report.bound)
