@@ -68,6 +68,7 @@ SECTIONS = (
     "launch",
     "sync",
     "achieved",
+    "algorithms",
     "power",
     "rounding",
 )

@@ -9,7 +9,10 @@ from onchip.ir.forecast import Causes
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds by cause without the launch; `far_bytes` differs from the traffic where operands are read again; `launches` programs run."""
+    """Seconds by cause without the launch; `far_bytes` differs from the traffic where operands are read again.
+
+    `launches` counts the programs that run.
+    """
 
     causes: Causes
     how: str = ""

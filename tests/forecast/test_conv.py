@@ -15,7 +15,17 @@ from onchip.passes.fold import fold
 from onchip.silicon.bounds import work_of
 
 V100 = Chip.load("v100-sxm")
-FAST_MEMORY = {"dram.bandwidth": "900 TB/s", "shared.0.bandwidth": "900 TB/s"}
+
+
+def with_tiles(*tiles: int) -> Chip:
+    """Return V100 with these Winograd tiles in fp32, and memory and lanes at their peak."""
+    text = f"""
+extends = "v100-sxm"
+name = "v100-tiles"
+algorithms.winograd.fp32 = {list(tiles)}
+achieved = {{ vector = 1.0, dram = 1.0, tile = "0 us" }}
+"""
+    return Chip.parse(text)
 
 
 def conv(
@@ -58,8 +68,7 @@ def test_lanes_pack_channels() -> None:
 
 def test_a_large_convolution_in_fp32_is_winograd_and_takes_its_products() -> None:
     graph = conv((64, 64, 64, 256), 256, 3)
-    chip = V100.replace({"algorithms.winograd": {"fp32": [2]}, "achieved.vector": 1.0, "achieved.tile": "0 us"})
-    made = step(graph, "fp32", chip)
+    made = step(graph, "fp32", with_tiles(2))
     assert made.how.startswith("Winograd F(2x2, 3x3)")
     # 16 products for each of 64 x 32 x 32 tiles; the share of the lanes that is left beside the transforms is 0.9
     products = 16 * 64 * 32 * 32 * 256 * 256
@@ -70,7 +79,7 @@ def test_a_large_convolution_in_fp32_is_winograd_and_takes_its_products() -> Non
 
 def test_larger_winograd_tiles_write_their_transforms() -> None:
     graph = conv((64, 64, 64, 256), 256, 3)
-    made = step(graph, "fp32", V100.replace({"algorithms.winograd": {"fp32": [4]}, "achieved.dram": 1.0}))
+    made = step(graph, "fp32", with_tiles(4))
     assert made.how.startswith("Winograd F(4x4, 3x3)")
     tiles = 64 * 16 * 16
     # the input of each tile is read once and scattered to 36 points, outputs the other way; weights stay in L2
@@ -125,5 +134,5 @@ def test_never_under_the_roofline_of_the_chosen_algorithm(
 def test_more_algorithms_are_not_slower() -> None:
     for size in (7, 14, 28, 56):
         graph = conv((16, size, size, 128), 128, 3)
-        both, none = (step(graph, "fp32", V100.replace({"algorithms.winograd": w})) for w in ({"fp32": [2, 4]}, {}))
+        both, none = (step(graph, "fp32", with_tiles(*tiles)) for tiles in ((2, 4), ()))
         assert both.seconds <= none.seconds
