@@ -124,7 +124,7 @@ class Chip:
 
     @staticmethod
     def load(name_or_path: str | Path) -> Chip:
-        """Return a catalog chip, or the chip in a .toml file, with `?key=value&key=value` applied."""
+        """Return a catalog chip, or the chip in a .toml or SCALE-Sim .cfg file, with `?key=value&key=value` applied."""
         text, mark, query = str(name_or_path).partition("?")
         chip = _from_catalog(text) if text in Chip.names() else _from_path(text)
         return chip.replace(chip_file.parse_query(query, text)) if mark else chip
@@ -220,6 +220,10 @@ def _from_catalog(name: str) -> Chip:
 
 
 def _from_path(text: str, where: str = "") -> Chip:
+    if text.endswith(".cfg"):
+        from onchip.chip_scale_sim import chip_document, chip_name
+
+        return _build(chip_document(chip_file.read_text(Path(text)), text, chip_name(Path(text).stem)), text)
     if not text.endswith(".toml"):
         known = Chip.names()
         hint = did_you_mean(text[:80], known) or f"There are {len(known)}: `onchip chips` lists them"

@@ -33,7 +33,10 @@ for _position, _layer in enumerate(_ORDER):
     for _name in _layer:
         BELOW[_name] = frozenset[str]().union(*_ORDER[:_position])
 # modules that make one layer together
-PARTS = {"chip_checks": "chip", "chip_file": "chip", "chip_parts": "chip", "probe": "pipeline", "claims": "pipeline"}
+PARTS = {
+    **dict.fromkeys(("chip_checks", "chip_file", "chip_parts", "chip_scale_sim"), "chip"),
+    **dict.fromkeys(("probe", "claims"), "pipeline"),
+}
 # `onchip/__init__.py` names all of the public surface and imports it lazily
 SURFACE = "__init__"
 HEAVY = ("torch", "sklearn", "onnxscript")

@@ -26,9 +26,9 @@ FULL_EFFORT = 1 << 62
 SEQUENCES = ("seq", "sequence", "seq_len", "seq_length", "sequence_length")  # what exporters name that dimension
 
 ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="FILE.onnx, .tflite or .npz, @name, or package.module:factory")
+    str, typer.Argument(metavar="MODEL", help="FILE.onnx, .tflite, .npz or .csv, @name, or package.module:factory")
 ]
-ChipName = Annotated[str, typer.Option("--chip", "-c", help="a chip's name or FILE.toml")]
+ChipName = Annotated[str, typer.Option("--chip", "-c", help="a chip's name, FILE.toml, or a FILE.cfg of SCALE-Sim")]
 Batch = Annotated[int | None, typer.Option("--batch", "-b", min=1, max=LARGEST, help="inputs per run (default 1)")]
 Seq = Annotated[int | None, typer.Option("--seq", min=1, max=LARGEST, help="length of sequences")]
 Shapes = Annotated[

@@ -1,7 +1,7 @@
 """The door of the front ends: whatever names a model becomes a Graph.
 
-In:       a path that ends in .onnx, .tflite or .npz (a Graph that was saved), a torch module with example inputs,
-          `package.module:factory`, or a Graph.
+In:       a path that ends in .onnx, .tflite, .npz (a Graph that was saved) or .csv (a SCALE-Sim topology), a torch
+          module with example inputs, `package.module:factory`, or a Graph.
 Out:      a Graph, not folded.
 Promises: torch and onnx are imported when they are needed. Pickles are not read (loading one can run any code).
           A factory takes no arguments and gives a module, a pair (module, example), an ONNX model, or a Graph.
@@ -55,6 +55,10 @@ def read(
         return read_tflite(text, batch=batch)
     if Path(text).suffix.lower() == ".npz":
         return _read_npz(text)
+    if Path(text).suffix.lower() == ".csv":
+        from onchip.frontends.scale_sim import read_topology
+
+        return read_topology(text)
     if ":" in text and not Path(text).exists():
         made, own = _call(text)
         return _read_object(made, own if example is None else example, name=name or _last(text), is_dynamic=is_dynamic)
@@ -63,7 +67,7 @@ def read(
             "OC1254", text, "pickled models are not read, because loading one can run any code",
             next="Export it: torch.onnx.export(model, example, 'model.onnx', dynamo=True)",
         )  # fmt: skip
-    limit = "A model is FILE.onnx, FILE.tflite, FILE.npz, @name or package.module:factory"
+    limit = "A model is FILE.onnx, FILE.tflite, FILE.npz, a topology.csv, @name or package.module:factory"
     raise BadFile("OC1254", text, "this is no model", limit=limit)
 
 

@@ -53,6 +53,7 @@ from onchip.planner.tile import (
 )  # fmt: skip
 
 inner = njit(**OPTIONS)
+NEST = 4.0  # cycles in which a step's loops are entered: no weights are loaded meanwhile
 
 
 @inner
@@ -67,21 +68,32 @@ def covered(extent, tiles):
 
 
 @inner
+def weight_cycles(x, m):
+    """Cycles of one load of an array's weights; 0 where the array reads them while it multiplies."""
+    if m[timing.DATAFLOW] != timing.WEIGHT_STATIONARY:
+        return 0.0
+    height, width = 1.0 * m[timing.ROWS], 1.0 * m[timing.COLUMNS] * m[timing.UNITS]
+    return max(height, height * width * x[ELEMENT_BYTES] * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM])
+
+
+@inner
 def array_cycles(x, m, tb, tp, tq, tn, tc, step):
     """Cycles of the array for one tile and one depth tile."""
     taps, es = x[WINDOW] * x[WINDOW + 1], x[ELEMENT_BYTES]
     reading, read_rate = m[timing.READ_DEN], m[timing.READ_NUM]
     if m[timing.DATAFLOW] == timing.WEIGHT_STATIONARY:
         height, width = 1.0 * m[timing.ROWS], 1.0 * m[timing.COLUMNS] * m[timing.UNITS]
-        load = max(height, height * width * es * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM])
+        load = weight_cycles(x, m)
         outside, depth = (1.0, taps) if x[IS_ROW_PACKED] else (taps, 1.0)
         serial = m[timing.SERIAL] != 0
         for i in range(len(step)):
             rows = 1.0 * tb[i] * tp[i] * tq[i] + x[ONES]
             folds = outside * up(depth * tc[i], height)
             rows = max(rows, rows * min(taps * tc[i], height) * es * reading / read_rate)
-            one = rows + load + height + width - 2 if serial else max(rows, load)
-            step[i] = folds * (up(tn[i], width) + x[ROW_SUMS]) * one
+            passes = folds * (up(tn[i], width) + x[ROW_SUMS])
+            step[i] = (
+                passes * (rows + load + height + width - 2) if serial else max(passes * rows, passes * load + NEST)
+            )
         return
     stationary = m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY
     height = 1.0 * (m[timing.ROWS] if stationary else m[timing.NATIVE_M])
@@ -120,8 +132,9 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batc
     else:
         fill = 0.0
         step[:] = 0.0
-    shared, es, lanes = x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES]
-    taps = x[WINDOW] * x[WINDOW + 1]
+    # beside the array a slot is held while its weights are loaded; a serial array's own cycles have that
+    shadow = weight_cycles(x, m) if matmul and m[timing.SERIAL] == 0 else 0.0
+    shared, es, lanes, taps = x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES], x[WINDOW] * x[WINDOW + 1]
     for i in range(len(cycles)):
         b, p, q, n, c, down, along, images = (
             1.0 * tb[i], 1.0 * tp[i], 1.0 * tq[i], 1.0 * tn[i], 1.0 * tc[i],
@@ -162,8 +175,8 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batc
         vector = (x[PASSES] + x[VECTOR_TAPS]) * (rows * up(n, lanes) + timing.VECTOR_LATENCY) + 4
         vector += x[WHOLE_LANES] * ROW_INSTRUCTIONS * (up(rows, lanes) + timing.VECTOR_LATENCY)
         often = max(source_loads, weight_loads * matmul) / steps
-        with_sums = max(array, ahead, (ahead + latency * often + array + fill) / slots)
-        period = with_sums if matmul else max(ahead, (ahead + beside + latency + vector) / slots)
+        with_sums = (ahead + latency * often + shadow * weight_loads / steps + array + fill) / slots
+        period = max(array, ahead, with_sums) if matmul else max(ahead, (ahead + beside + latency + vector) / slots)
         sum_slots = 2.0 if slots == 2 and 2 * sums + scratch <= x[ACCUMULATOR_WORDS] else 1.0
         together = nk * array + fill + vector if matmul else 0.0
         busy = max(nk * period, vector, nk * ahead + beside + back)

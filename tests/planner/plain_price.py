@@ -56,7 +56,9 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * output, output, active)
     latency, fill = int(m[timing.DRAM_LATENCY]), timing.matmul_latency(m)
     often = np.maximum(source_loads, weight_loads * (shape.kind == "matmul")) / steps
-    period = np.maximum(np.maximum(step, ahead), (ahead + latency * often + step + fill) / slots)
+    shadow = 0 if shape.kind != "matmul" or m[timing.SERIAL] else _weight_cycles(shape, m)
+    turn = ahead + latency * often + shadow * weight_loads / steps + step + fill
+    period = np.maximum(np.maximum(step, ahead), turn / slots)
     if shape.kind != "matmul":
         period = np.maximum(ahead, (ahead + beside + latency + vector) / slots)
     words = chip.local.accumulator_bytes // 4
@@ -96,6 +98,14 @@ def _far_cycles(m: Ints, dram: Any, shared: Any, active: Any) -> Any:
     return cycles
 
 
+def _weight_cycles(shape: Shape, m: Ints) -> float:
+    """Cycles of one load of weights into the array; other dataflows read them while they multiply."""
+    if m[timing.DATAFLOW] != timing.WEIGHT_STATIONARY:
+        return 0.0
+    whole = depth(m) * columns(m) * shape.element_bytes
+    return max(depth(m), whole * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM])
+
+
 def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any) -> Any:
     """Cycles of the array for one tile and one depth tile."""
     if shape.kind != "matmul":
@@ -108,11 +118,10 @@ def _array_cycles(shape: Shape, chip: Chip, m: Ints, rows: Any, tn: Any, tc: Any
         height, width = depth(m), columns(m)
         folds = _up(k, height) if chip.matrix.row_packing == "CRS" else taps * _up(tc, height)
         read = rows * np.minimum(k, height) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
-        load = height * width * es * m[timing.WEIGHT_DEN] / m[timing.WEIGHT_NUM]
-        one = np.maximum(np.maximum(rows, read), np.maximum(height, load))
+        load, passes = _weight_cycles(shape, m), folds * (_up(tn, width) + row_sums)
         if m[timing.SERIAL]:
-            one = np.maximum(rows, read) + np.maximum(height, load) + height + width - 2
-        return folds * (_up(tn, width) + row_sums) * one
+            return passes * (np.maximum(rows, read) + load + height + width - 2)
+        return np.maximum(passes * np.maximum(rows, read), passes * load + 4)
     read = (rows * k + k * tn) * es * m[timing.READ_DEN] / m[timing.READ_NUM]
     if m[timing.DATAFLOW] == timing.OUTPUT_STATIONARY:
         blocks = _up(rows, int(m[timing.ROWS])) * (_up(tn, int(m[timing.COLUMNS] * m[timing.UNITS])) + row_sums)
