@@ -29,7 +29,9 @@ ROWS = (
     *ELEMENTWISE,
     *("softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "lrn", "max_pool2d"),
     *("avg_pool2d", "global_avg_pool", "mean", "sum", "concat", "slice", "pad", "transpose", "gather", "resize"),
-    *("broadcast_to", "tile", "depth_to_space", "space_to_depth", "l2_norm", "rotary"),
+    *("broadcast_to", "tile", "depth_to_space", "space_to_depth", "l2_norm", "lp_normalize", "rotary", "one_hot"),
+    *("prod", "reduce_max", "reduce_min", "sum_squares", "variance", "argmax", "argmin", "trilu"),
+    *("gather_elements", "gather_nd", "scatter_nd", "scatter_elements"),
 )
 PRICES: dict[str, Price] = {
     **dict.fromkeys(ROWS, price_rows),

@@ -1,15 +1,20 @@
 """Which nodes run as one kernel in a vendor's program, and what each kernel reads and writes.
 
 In:       a folded Graph whose dimensions are numbers.
-Out:      kernels in order: an anchor and the elementwise nodes behind it that a runtime fuses into it.
-Promises: every node is in one kernel or renames a tensor; a kernel's inputs are activations that some other kernel
-          made, its weights constants; nothing is counted twice.
+Out:      kernels in order, each with the nodes that a runtime fuses, and which tensors only rename another one.
+Promises: every node is in one kernel or costs nothing; a kernel's inputs are activations that earlier kernels made or
+          the graph's own, its weights constants; nothing is counted twice.
+          Fused are: elementwise nodes behind a product, a norm or each other; elementwise nodes and lookups before a
+          norm or softmax that alone reads them; linears of one input (query, key and value). Free are: reshapes,
+          changes of type, transposes and padding that only products read, concatenations and slices whose parts are
+          written where they are read.
 Does not: know a chip.
+Sources:  TensorRT developer guide, "types of fusions"; NVIDIA/TensorRT demo/BERT (recalled, not re-read).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 
@@ -17,17 +22,23 @@ from onchip.ir.graph import Graph, Node
 from onchip.ops.cost import TABLES
 
 RENAMES = ("reshape", "identity", "quantize", "dequantize", "cast")
+WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
 PRODUCTS = ("conv2d", "conv_transpose2d", "linear", "matmul")
 ELEMENTWISE = (
     *("add", "sub", "mul", "div", "maximum", "minimum", "relu", "relu6", "clip", "batch_norm", "requantize", "prelu"),
+    *("pow", "mod", "where", "equal", "greater", "greater_equal", "less", "less_equal", "squared_difference"),
+    *("logical_not", "logical_and", "logical_or", "logical_xor", "lookup", "blend"),
     *TABLES,
 )
+ROW_WISE = ("softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "l2_norm")
+EMBEDDINGS = ("gather",)
+READ_TRANSPOSED = (*PRODUCTS, "attention")  # ops that take an operand in any order of axes
 INDEX_BYTES = 4
 
 
 @dataclass(slots=True)
 class Kernel:
-    """Nodes that run together; the first is the anchor. Tensors by name."""
+    """Nodes that run together. Tensors by name."""
 
     graph: Graph
     nodes: list[Node]
@@ -36,11 +47,16 @@ class Kernel:
 
     @property
     def anchor(self) -> Node:
-        return self.nodes[0]
+        """The node that decides how the kernel runs: the first that is neither elementwise nor a lookup before one."""
+        fused = (*ELEMENTWISE, *EMBEDDINGS)
+        return next((node for node in self.nodes if node.op not in fused), self.nodes[0])
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        return self.nodes[-1].outputs
+        """The tensors that others read, or the graph's outputs."""
+        own, kept = {node.name for node in self.nodes}, set(self.graph.kept)
+        made = (name for node in self.nodes for name in node.outputs)
+        return tuple(t for t in made if t in kept or any(r.name not in own for r in self.graph.consumers(t)))
 
     @property
     def macs(self) -> int:
@@ -56,23 +72,10 @@ class Kernel:
 
 def kernels_of(graph: Graph) -> tuple[tuple[Kernel, ...], Mapping[str, str]]:
     """Return the kernels in order, and for each tensor that renames another one that other one."""
-    found, makers, alias = list[Kernel](), dict[str, Kernel](), dict[str, str]()
+    walk = _Walk(graph)
     for node in graph.nodes:
-        if node.op in RENAMES:
-            alias[node.outputs[0]] = root(node.inputs[0], alias)
-            continue
-        kernel = _joined(graph, node, makers, alias)
-        if kernel is None:
-            kernel = Kernel(graph, [])
-            found.append(kernel)
-        own = {name for n in kernel.nodes for name in n.outputs}
-        kernel.nodes.append(node)
-        for name in (root(name, alias) for name in node.inputs if name):
-            side = kernel.weights if graph.tensor(name).constant is not None else kernel.inputs
-            if name not in own and name not in side:
-                side.append(name)
-        makers.update(dict.fromkeys(node.outputs, kernel))
-    return tuple(found), alias
+        walk.take(node)
+    return tuple(walk.found), walk.alias
 
 
 def root(tensor: str, alias: Mapping[str, str]) -> str:
@@ -82,15 +85,104 @@ def root(tensor: str, alias: Mapping[str, str]) -> str:
     return tensor
 
 
-def _joined(graph: Graph, node: Node, makers: Mapping[str, Kernel], alias: Mapping[str, str]) -> Kernel | None:
-    """Return the latest kernel that this elementwise node continues: its only reader, of the same size."""
-    if node.op not in ELEMENTWISE:
-        return None
-    for name in reversed(node.inputs):
-        maker = makers.get(root(name, alias)) if name else None
-        if maker is None or root(name, alias) not in maker.outputs or maker.anchor.op not in (*PRODUCTS, *ELEMENTWISE):
-            continue
-        same = prod(maker.shape(node.outputs[0])) == prod(maker.shape(name))
-        if same and len(graph.consumers(name)) == 1 and name not in graph.kept:
-            return maker
-    return None
+class _Walk:
+    """The kernels found so far, the place of each tensor's maker among them, and the tensors that are others."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.found: list[Kernel] = []
+        self.maker: dict[str, int] = {}
+        self.alias: dict[str, str] = {}
+        self.parts: dict[str, tuple[str, ...]] = {}  # of a concatenation that is written in place
+        self.linears: dict[str, int] = {}  # kernels of linears alone, by what they read
+
+    def take(self, node: Node) -> None:
+        """Put a node where it runs."""
+        if node.op in RENAMES or self._is_layout(node):
+            self.alias[node.outputs[0]] = root(node.inputs[0], self.alias)
+            return
+        sources = self._sources(node.inputs)
+        if node.op == "concat" and self._is_in_place(node, sources):
+            self.parts[node.outputs[0]] = sources
+            return
+        place = self._place(node, sources)
+        if place == len(self.found):
+            self.found.append(Kernel(self.graph, []))
+        self._add(node, sources, place)
+
+    def _add(self, node: Node, sources: Iterable[str], place: int) -> None:
+        kernel = self.found[place]
+        own = {name for n in kernel.nodes for name in n.outputs}
+        kernel.nodes.append(node)
+        for name in sources:
+            side = kernel.weights if self.graph.tensor(name).constant is not None else kernel.inputs
+            if name not in own and name not in side:
+                side.append(name)
+        self.maker.update(dict.fromkeys(node.outputs, place))
+        if node.op == "linear":
+            self.linears[self._sources(node.inputs[:1])[0]] = place
+
+    def _sources(self, inputs: Iterable[str]) -> tuple[str, ...]:
+        """Return the tensors that inputs stand for, those of concatenations part by part."""
+        roots = (root(name, self.alias) for name in inputs if name)
+        return tuple(dict.fromkeys(part for name in roots for part in self.parts.get(name, (name,))))
+
+    def _is_layout(self, node: Node) -> bool:
+        """Return whether only products, or windows, read what a transpose, or a padding, makes."""
+        readers = self.graph.consumers(node.outputs[0])
+        if node.outputs[0] in self.graph.kept or not readers:
+            return False
+        if node.op == "pad":
+            return all(reader.op in WINDOWS for reader in readers)
+        return node.op == "transpose" and all(reader.op in READ_TRANSPOSED for reader in readers)
+
+    def _is_in_place(self, node: Node, sources: tuple[str, ...]) -> bool:
+        """Return whether the makers of all parts can write them where the whole is read."""
+        return node.outputs[0] not in self.graph.kept and all(name in self.maker for name in sources)
+
+    def _place(self, node: Node, sources: tuple[str, ...]) -> int:
+        """Return the kernel that a node joins, or the next one."""
+        new = len(self.found)
+        if node.op == "linear":
+            before = self.linears.get(sources[0], new)
+            return before if before < new and self._are_linears(before) else new
+        latest = max((self.maker[name] for name in sources if name in self.maker), default=new)
+        if latest == new:
+            return new
+        ops = {n.op for n in self.found[latest].nodes}
+        if node.op in ROW_WISE:
+            joins = ops <= {*ELEMENTWISE, *EMBEDDINGS} and self.maker.get(sources[0]) == latest
+        elif node.op == "slice":
+            return latest if self._is_cut(sources[0]) else new
+        else:
+            joins = node.op in ELEMENTWISE and self._continues(node, latest)
+        return latest if joins and self._is_read_here(node, sources, latest) else new
+
+    def _is_cut(self, tensor: str) -> bool:
+        """Return whether a tensor is read in slices only: its maker writes those."""
+        readers = self.graph.consumers(tensor)
+        return tensor not in self.graph.kept and all(reader.op == "slice" for reader in readers)
+
+    def _are_linears(self, place: int) -> bool:
+        return all(node.op == "linear" for node in self.found[place].nodes)
+
+    def _continues(self, node: Node, place: int) -> bool:
+        """Return whether an elementwise node has the size of a tensor that it reads of a kernel that takes it."""
+        kernel, size = self.found[place], prod(self.found[place].shape(node.outputs[0]))
+        heads = (*PRODUCTS, *ELEMENTWISE, *ROW_WISE, *EMBEDDINGS)
+        own = [name for name in self._sources(node.inputs) if self.maker.get(name) == place]
+        return kernel.anchor.op in heads and any(kernel.elements(name) == size for name in own)
+
+    def _is_read_here(self, node: Node, sources: tuple[str, ...], place: int) -> bool:
+        """Return whether what a node reads of a kernel has no other readers: they are inside, or read this node too.
+
+        x -> f(x) -> x f(x) is one chain: the product reads f(x) as well.
+        """
+        inside = {n.name for n in self.found[place].nodes} | {node.name}
+        for name in (source for source in sources if self.maker.get(source) == place):
+            others = [reader for reader in self.graph.consumers(name) if reader.name not in inside]
+            if name in self.graph.kept or any(
+                node.outputs[0] not in r.inputs or r.op not in ELEMENTWISE for r in others
+            ):
+                return False
+        return True

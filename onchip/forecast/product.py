@@ -24,13 +24,14 @@ class Product:
 
 
 def product_of(kernel: Kernel) -> Product:
-    """Return the product that a conv2d (as implicit GEMM), linear or matmul kernel is."""
+    """Return the product that a conv2d (as implicit GEMM), matmul or linear kernel is; linears of one input are one."""
     node = kernel.anchor
     a, b, c = (kernel.shape(name) for name in (node.inputs[0], node.inputs[1], node.outputs[0]))
     if node.op == "matmul":
         return Product(prod(c[:-2]), c[-2], c[-1], a[-1])
     if node.op == "linear":
-        return Product(1, prod(c[:-1]), c[-1], a[-1])
+        columns = sum(kernel.shape(n.outputs[0])[-1] for n in kernel.nodes if n.op == "linear")
+        return Product(1, prod(c[:-1]), columns, a[-1])
     groups = node.attribute("groups", 1)
     assert isinstance(groups, int)
     return Product(groups, prod(c[:-1]), c[-1] // groups, prod(b[1:]), prod(b[1:-1]))
