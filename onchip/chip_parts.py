@@ -248,6 +248,7 @@ class Shared:
     bandwidth_bytes_per_s: Annotated[BytesPerSecond, Field(alias="bandwidth")]
     managed: Literal["cache", "software"]
     cores_per_instance: Count | None = None  # absent = one instance for all cores
+    copies: Count = 1  # of what all cores read: 2 where each half of a cache serves its half of the cores
 
 
 @dataclass(frozen=True, slots=True)

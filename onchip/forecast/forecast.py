@@ -16,9 +16,10 @@ from onchip.errors import NotSupported
 from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
+from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.products import price_products
-from onchip.forecast.rows import price_rows
+from onchip.forecast.rows import NORMS, SOFTMAX, price_rows
 from onchip.forecast.traffic import Start, Traffic, traffic_of
 from onchip.ir.forecast import Forecast, Step
 from onchip.ir.graph import Graph
@@ -27,11 +28,13 @@ from onchip.ir.program import Model
 Price = Callable[[Kernel, Traffic, Machine], Cost]
 ROWS = (
     *ELEMENTWISE,
-    *("softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "lrn", "max_pool2d"),
-    *("avg_pool2d", "global_avg_pool", "mean", "sum", "concat", "slice", "pad", "transpose", "gather", "resize"),
-    *("broadcast_to", "tile", "depth_to_space", "space_to_depth", "l2_norm", "lp_normalize", "rotary", "one_hot"),
-    *("prod", "reduce_max", "reduce_min", "sum_squares", "variance", "argmax", "argmin", "trilu"),
-    *("gather_elements", "gather_nd", "scatter_nd", "scatter_elements"),
+    *SOFTMAX,
+    *NORMS,
+    *WINDOWED,
+    *REDUCED,
+    *MOVES,
+    *("lrn", "resize", "rotary", "where", "pow", "mod", "squared_difference", "equal", "greater", "greater_equal"),
+    *("less", "less_equal", "logical_and", "logical_or", "logical_not", "logical_xor"),
 )
 PRICES: dict[str, Price] = {
     **dict.fromkeys(ROWS, price_rows),
