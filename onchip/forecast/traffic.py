@@ -9,7 +9,8 @@ Does not: know how a kernel reads its operands again: that is the kernel's price
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,21 +44,41 @@ def tensor_bytes(kernel: Kernel, name: str, m: Machine) -> float:
 def traffic_of(kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine, start: Start) -> tuple[Traffic, ...]:
     """Return the traffic of each kernel.
 
-    First version: an activation that another kernel made is near where it and what the kernel reads besides fit in half
-    of the shared level; everything else is far.
+    A tensor is near where it and what other kernels moved since it was touched fit in half of the shared level; outputs
+    where they do alone. A run that is repeated finds what the run before left.
     """
-    made, found = set[str](), list[Traffic]()
-    for kernel in kernels:
-        sizes = {name: tensor_bytes(kernel, name, m) for name in (*kernel.inputs, *kernel.outputs)}
-        weights = sum(tensor_bytes(kernel, name, m) for name in kernel.weights)
-        near_ok = m.shared_bytes / 2
-        warm = start != "cold"
-        near_in = sum(sizes[n] for n in kernel.inputs if (n in made or warm) and sizes[n] <= near_ok)
-        near_w = weights if start == "warm" and weights <= near_ok else 0.0
-        kept = set(kernel.graph.kept)
-        near_out = sum(sizes[n] for n in kernel.outputs if sizes[n] <= near_ok and (warm or n not in kept))
-        all_in, all_out = sum(sizes[n] for n in kernel.inputs), sum(sizes[n] for n in kernel.outputs)
-        near = near_in + near_w + near_out
-        found.append(Traffic(weights - near_w, all_in - near_in, all_out - near_out, near))
-        made.update(kernel.outputs)
-    return tuple(found)
+    cache = _Cache(kernels, m)
+    if start == "warm":
+        for kernel in kernels:
+            cache.run(kernel)
+    elif start == "activations" and kernels:
+        cache.touch(kernels[0].graph.inputs)
+    kept = set(kernels[0].graph.kept) if kernels and start == "cold" else set[str]()
+    return tuple(cache.run(kernel, kept) for kernel in kernels)
+
+
+class _Cache:
+    """The bytes that were moved so far, and when each tensor was touched last."""
+
+    def __init__(self, kernels: Sequence[Kernel], m: Machine) -> None:
+        self.sizes = {t: tensor_bytes(k, t, m) for k in kernels for t in (*k.inputs, *k.outputs, *k.weights)}
+        self.room, self.moved, self.touched = m.shared_bytes / 2, 0.0, dict[str, float]()
+
+    def touch(self, tensors: Sequence[str]) -> None:
+        self.touched.update(dict.fromkeys(tensors, self.moved))
+
+    def run(self, kernel: Kernel, kept: Set[str] = frozenset()) -> Traffic:
+        """Move what a kernel moves; `kept` outputs are far."""
+        inputs, outputs, weights = (self._bytes(names) for names in (kernel.inputs, kernel.outputs, kernel.weights))
+        near_in, near_weights = (self._bytes(filter(self._is_near, names)) for names in (kernel.inputs, kernel.weights))
+        near_out = self._bytes(t for t in kernel.outputs if self.sizes[t] <= self.room and t not in kept)
+        self.moved += inputs + outputs + weights
+        self.touch((*kernel.inputs, *kernel.outputs, *kernel.weights))
+        near = near_in + near_weights + near_out
+        return Traffic(weights - near_weights, inputs - near_in, outputs - near_out, near)
+
+    def _is_near(self, tensor: str) -> bool:
+        return self.moved - self.touched.get(tensor, -math.inf) + self.sizes[tensor] <= self.room
+
+    def _bytes(self, tensors: Iterable[str]) -> float:
+        return sum(self.sizes[tensor] for tensor in tensors)
