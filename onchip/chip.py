@@ -52,7 +52,7 @@ from onchip.chip_parts import (
     chip_dtype,
 )
 from onchip.errors import BadFile, UnknownName, did_you_mean
-from onchip.units import Provenance
+from onchip.units import Provenance, split_number
 
 __all__ = ["Array", "Chip", "Matrix", "Shared", "Vector", "chip_dtype", "schema"]
 
@@ -192,14 +192,24 @@ class Chip:
         """Return the dense peak of the whole chip, 2 operations a MAC."""
         return 2 * self.peak_macs_per_cycle(dtype) * self.cores.count * self.clock_of(dtype)
 
+    def value_of(self, key: str) -> object:
+        """Return what stands at a dotted key as a chip file writes it, defaults included; None where nothing does."""
+        return chip_file.look_up(_whole_document(self), key)
+
     def source_of(self, key: str) -> str:
         """Return where the number behind a dotted key comes from."""
-        if self.provenance(key) == "assumed":
+        provenance = self.provenance(key)
+        if provenance == "calibrated" and self.calibration is not None:
+            return f"fitted on {self.calibration.rows}"
+        if provenance == "assumed":
             return "assumed"
         return dict(self.sources).get(key.partition(".")[0], self.source)
 
     def provenance(self, key: str) -> Provenance:
-        """Return `assumed` for a number that the file marks so, otherwise `datasheet`."""
+        """Return `calibrated` or `assumed` for a number that the file names so, otherwise `datasheet`."""
+        fitted = self.calibration
+        if fitted is not None and key in (*fitted.keys, *fitted.family):
+            return "calibrated"
         return "assumed" if key in self.assumed else "datasheet"
 
 
@@ -258,21 +268,18 @@ def _build(document: Document, where: str) -> Chip:
     except ValidationError as error:
         raise chip_file.explain(error, where, schema()) from None
     for key in chip.assumed:
-        if not _is_stated(document, key):
+        if chip_file.look_up(document, key) is None:
             raise BadFile("OC1106", where, f"assumed names '{key[:80]}', which the file does not give")
+    _check_calibration(chip, where)
     return chip
 
 
-def _is_stated(document: Document, key: str) -> bool:
-    node: object = document
-    for part in key.split("."):
-        if isinstance(node, list) and part.isdecimal() and int(part) < len(cast("list[object]", node)):
-            node = cast("list[object]", node)[int(part)]
-        elif isinstance(node, dict) and part in node:
-            node = cast("Document", node)[part]
-        else:
-            return False
-    return True
+def _check_calibration(chip: Chip, where: str) -> None:
+    """Refuse a fitted key that is no number of the chip. Raises BadFile (OC1106)."""
+    fitted = chip.calibration
+    for key in (*fitted.keys, *fitted.family) if fitted is not None else ():
+        if split_number(chip.value_of(key)) is None:
+            raise BadFile("OC1106", where, f"calibration names '{key[:80]}', which is no number of this chip")
 
 
 @functools.cache
@@ -283,6 +290,11 @@ def _text(chip: Chip) -> str:
 
 def _document(chip: Chip) -> Document:
     return chip_file.read_toml(_text(chip), chip.name)
+
+
+@functools.cache
+def _whole_document(chip: Chip) -> Document:
+    return chip_file.unfold(cast("Document", _adapter().dump_python(chip, by_alias=True, mode="json")))
 
 
 @functools.cache

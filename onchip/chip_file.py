@@ -196,6 +196,19 @@ def _scalar(value: Override) -> Override:
     return {"true": True, "false": False}.get(value, value)
 
 
+def look_up(document: Document, key: str) -> object:
+    """Return the value at a dotted key (`shared.0.size` picks from a list), or None where there is none."""
+    node: object = document
+    for part in key.split("."):
+        if isinstance(node, list) and part.isdecimal() and int(part) < len(cast("list[object]", node)):
+            node = cast("list[object]", node)[int(part)]
+        elif isinstance(node, dict):
+            node = cast("Document", node).get(part)
+        else:
+            return None
+    return node
+
+
 # --- between the file's tables and the schema's fields --------------------------------------------------------------
 
 

@@ -115,6 +115,15 @@ def parse(text: str, unit: str) -> Fraction:
     raise UsageError("OC1005", "unit", f"{shown} has an unknown unit '{symbol}' here", next=hint)
 
 
+def split_number(value: object) -> tuple[float, str] | None:
+    """Return a number and its symbol as a file writes them: `"2.5 us"` is (2.5, "us"), 0.9 (0.9, ""); else None."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value), ""
+    match = _NUMBER.fullmatch(value) if isinstance(value, str) and len(value) <= _TEXT_LIMIT else None
+    known = match is not None and any(match[2] in symbols for symbols in UNITS.values())
+    return (float(match[1].replace("_", "")), match[2]) if match is not None and known else None
+
+
 def _examples(unit: str) -> str:
     known = [symbol for symbol in UNITS.get(unit, {}) if symbol.isascii()]
     return f"Write a number with one of {', '.join(known)}" if known else "Write a plain number"

@@ -25,6 +25,7 @@ COMPILED = (
 )  # compiled, or called from what is
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
 SCORES, WORKLOADS, PREDICT = (f"tests/silicon/test_{name}.py" for name in ("scores", "workloads", "predict"))
+FIT, CALIBRATE = "tests/silicon/test_fit.py", "tests/silicon/test_calibrate.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
@@ -260,6 +261,11 @@ MUTANTS = (
     Mutant("onchip/silicon/scores.py", "ranks[at] = (start + end) / 2 + 1", "ranks[at] = start + 1", SCORES),
     Mutant("onchip/silicon/scores.py", "place = (len(ordered) - 1)", "place = len(ordered)", SCORES),
     Mutant("onchip/silicon/scores.py", "if number != row.row]", "]", SCORES),
+    Mutant(
+        "onchip/silicon/fit.py", "search(surface, start, member != i)", "search(surface, best, member == member)", FIT
+    ),
+    Mutant("onchip/silicon/fit.py", "for ring in (_axes(len(at)), _diagonals(len(at))):", "for ring in ():", FIT),
+    Mutant("onchip/silicon/calibrate.py", "(*SIZES, *COUNTS, *NAMES)", "(*SIZES, *NAMES, 'layout')", CALIBRATE),
     Mutant("onchip/silicon/bounds.py", "(max(first, 1) + columns)", "(first + columns)", WORKLOADS),
     Mutant("onchip/silicon/bounds.py", "min(height, p * r)", "height", WORKLOADS),
     Mutant("onchip/silicon/predict.py", "device - run.launch_s + empty", "device + empty", PREDICT),

@@ -153,6 +153,19 @@ def test_extends(tmp_path: Path) -> None:
     assert Chip.parse(str(ours)) == ours
 
 
+def test_calibration_names_numbers_of_the_chip() -> None:
+    """A default counts as a number of the chip; what is fitted is neither published nor assumed."""
+    whole = str(Chip.load("tiny-npu-4"))
+    section = '\n[calibration]\nkeys = ["{}"]\nfamily = ["launch.host"]\nrows = "m"\nn = 8\nmedian = 5.0\np90 = 9.0\n'
+    chip = Chip.parse(whole + section.format("achieved.dram"))
+    assert [chip.provenance(key) for key in ("achieved.dram", "launch.host")] == ["calibrated"] * 2
+    assert chip.source_of("achieved.dram") == "fitted on m" and Chip.parse(str(chip)) == chip
+    assert chip.replace({"achieved.dram": 0.7}).calibration is None, "other numbers were not fitted"
+    for key in ("achieved.drum", "matrix.dataflow", "name", "shared.7.bandwidth", "dram"):
+        with pytest.raises(BadFile, match=f"OC1106 calibration names '{key}', which is no number of this chip"):
+            Chip.parse(whole + section.format(key))
+
+
 def test_the_published_schema_is_the_current_one() -> None:
     published = json.loads(PUBLISHED_SCHEMA.read_text(encoding="utf-8"))
     assert published == json.loads(json.dumps(schema())), "run python -m onchip.schemas"

@@ -290,6 +290,29 @@ def validate(
 
 
 @app.command()
+def calibrate(
+    chip: Annotated[str, typer.Argument(metavar="CHIP", help="a chip's name or FILE.toml, as the rows name it")],
+    rows: Annotated[str, typer.Option("--rows", metavar="FILE.csv", help="measurements, or @public")],
+    keys: Annotated[
+        str, typer.Option("--keys", metavar="A,B", help="numbers to fit (default achieved.dram, .matrix, .shared)")
+    ] = "",
+    rows_of: Annotated[
+        list[str] | None, typer.Option("--rows-of", metavar="WORKLOAD", help="only rows of it; again for more")
+    ] = None,
+    as_json: AsJson = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write the chip file, FILE.toml")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit up to three numbers of a chip file to measurements.
+
+    Prints the error of rows left out by shape; with -o writes a chip file that names what was fitted on which rows.
+    """
+    from onchip.cli.calibrate import calibrate as work
+
+    work(chip, rows, keys=keys, workloads=rows_of or [], as_json=as_json, output=output, quiet=quiet)
+
+
+@app.command()
 def inspect(
     model: ModelName, batch: Batch = None, seq: Seq = None, shape: Shapes = None, as_json: AsJson = False
 ) -> None:

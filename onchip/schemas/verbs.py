@@ -45,6 +45,7 @@ def verb_schemas() -> dict[str, Schema]:
         "models": ("The networks of the zoo, at batch 1.", _models()),
         "train": ("A trained network.", _train()),
         "validate": ("Errors of predictions against measurements, per group of rows; percentages.", _validate()),
+        "calibrate": ("Numbers of a chip fitted to measurements, and errors of rows left out.", _calibrate()),
         "explain": ("Error codes.", _explain()),
     }
     return {f"{verb}-1.json": published(verb, about, schema) for verb, (about, schema) in made.items()}
@@ -222,6 +223,29 @@ def _validate() -> Schema:
             "refused": list_of(refused),
             "beats_bound": list_of(beaten),
             "seconds": above,
+        }
+    )
+
+
+def _calibrate() -> Schema:
+    above: Schema = {"type": "number", "minimum": 0}
+    errors = object_of({"median_abs_pct_error": above, "p90_abs_pct_error": above})
+    scalar = object_of(dict.fromkeys(("key", "before", "fitted", "low", "high"), TEXT))
+    return object_of(
+        {
+            **TOOL,
+            "chip": object_of({"name": TEXT, "hash": HASH}),
+            "scalars": list_of(scalar),
+            "idle": list_of(TEXT),
+            "rows": POSITIVE,
+            "shapes": POSITIVE,
+            "before": errors,
+            "inside": errors,
+            "left_out": or_null(errors),
+            "implausible": list_of(TEXT),
+            "refused": list_of(object_of({"row": POSITIVE, "reason": TEXT})),
+            "file": or_null(TEXT),
+            "timing": TIMING,
         }
     )
 

@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from onchip import pipeline
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import InternalError, NotSupported, OnchipError, UnknownName, did_you_mean
+from onchip.forecast.forecast import forecast
 from onchip.forecast.traffic import Start
+from onchip.ir.forecast import Forecast
 from onchip.ir.graph import Graph
+from onchip.passes.fold import fold
 from onchip.silicon.bounds import Work, tensor_bytes, work_of
 from onchip.silicon.host import timed_on_host_s
 from onchip.silicon.measurements import Measurement
@@ -29,6 +32,17 @@ TIMINGS = ("device", "host", "end_to_end")
 TIME_METRICS = ("latency_ms", "throughput_per_s", "tops")
 METRICS = (*TIME_METRICS, "energy_mj", "power_w", "dram_mb", "glb_mb")
 Key = tuple[str, str, tuple[tuple[str, str], ...], str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a row asks for, whatever the numbers of its chip are: drawn and folded once."""
+
+    measurement: Measurement
+    graph: Graph  # folded, its batch a number
+    start: Start
+    work: Work
+    edge_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +103,39 @@ class Memo:
 
     runs: dict[Key, Run | OnchipError]
     chips: dict[str, Chip]
+    folder: str
 
 
 def predict(measurements: Iterable[Measurement], folder: str = "") -> tuple[Prediction | Refusal, ...]:
     """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well."""
-    memo = Memo({}, {})
-    return tuple(_predicted(row, memo, folder) for row in measurements)
+    memo = Memo({}, {}, folder)
+    return tuple(_predicted(row, memo) for row in measurements)
 
 
-def _predicted(row: Measurement, memo: Memo, folder: str) -> Prediction | Refusal:
+def case_of(row: Measurement, chip: Chip, folder: str = "") -> Case:
+    """Return what a row asks for. Raises OnchipError where a word, the dtype or the workload is unknown."""
+    _check_words(row)
+    chip.matrix.array(row.dtype, chip.name)
+    graph = pipeline.bind_batch(draw(row.workload, row.params, folder))
+    dtype = chip_dtype(row.dtype)
+    edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
+    edge_bytes = sum(tensor_bytes(tensor, dtype) for tensor in edges)
+    return Case(row, fold(graph), _start(row), work_of(graph, dtype), edge_bytes)
+
+
+def closed_form(case: Case, chip: Chip) -> Forecast:
+    """Return the forecast of a case. Raises NotSupported."""
+    return forecast(case.graph, chip, case.measurement.dtype, start=case.start)
+
+
+def timed(case: Case, chip: Chip) -> Prediction:
+    """Return the prediction of a row of time from its forecast alone. Raises NotSupported."""
+    return _as_metric(case.measurement, _run(case, chip, closed_form(case, chip)))
+
+
+def _predicted(row: Measurement, memo: Memo) -> Prediction | Refusal:
     try:
-        _check_words(row)
-        return _as_metric(row, _priced(row, memo, folder))
+        return _as_metric(row, _priced(row, memo))
     except OnchipError as error:
         return Refusal(row, str(error))
     except Exception as error:  # a bug of ours in one row costs that row, and is told as what it is
@@ -108,12 +143,13 @@ def _predicted(row: Measurement, memo: Memo, folder: str) -> Prediction | Refusa
         return Refusal(row, str(InternalError("OC9099", row.workload, fact)))
 
 
-def _priced(row: Measurement, memo: Memo, folder: str) -> Run:
+def _priced(row: Measurement, memo: Memo) -> Run:
     """Return the run of a row, priced once for all rows of the same work. Raises OnchipError."""
     key = (row.chip, row.workload, work_key(row.params), row.dtype, row.timing, row.metric)
     if key not in memo.runs:
         try:
-            memo.runs[key] = _run(row, memo, folder)
+            chip = _chip(row.chip, memo.chips)
+            memo.runs[key] = _any_run(case_of(row, chip, memo.folder), chip)
         except OnchipError as error:
             memo.runs[key] = error
     found = memo.runs[key]
@@ -140,22 +176,25 @@ def _chip(name: str, chips: dict[str, Chip]) -> Chip:
     return chips[name]
 
 
-def _run(row: Measurement, memo: Memo, folder: str) -> Run:
-    chip = _chip(row.chip, memo.chips)
-    chip.matrix.array(row.dtype, chip.name)
-    graph = draw(row.workload, row.params, folder)
-    edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
-    work = work_of(graph, chip_dtype(row.dtype))
-    edge_bytes = sum(tensor_bytes(tensor, chip_dtype(row.dtype)) for tensor in edges)
+def _any_run(case: Case, chip: Chip) -> Run:
+    """Return the run of a row; for an op without a closed form yet, that of our program."""
     try:
-        made = pipeline.forecast(graph, chip, dtype=row.dtype, start=_start(row))
-        times = (made.device_s, made.launches, made.dram_bytes, made.bound)
-    except NotSupported:  # an op without a closed form yet: our program's time
-        report = pipeline.estimate(graph, chip, dtype=row.dtype)
-        times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes, report.bound)
-    on_chip, energy = (0.0, None) if row.metric in TIME_METRICS else _of_our_program(graph, chip, row.dtype)
-    seconds, n, dram, bound = times
-    return Run(chip, seconds, n, dram, on_chip, energy, bound, work, edge_bytes)
+        return _run(case, chip, closed_form(case, chip))
+    except NotSupported:
+        report = pipeline.estimate(case.graph, chip, dtype=case.measurement.dtype)
+    times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes)
+    return Run(chip, *times, *_besides(case, chip), report.bound, case.work, case.edge_bytes)
+
+
+def _run(case: Case, chip: Chip, made: Forecast) -> Run:
+    times = (made.device_s, made.launches, made.dram_bytes)
+    return Run(chip, *times, *_besides(case, chip), made.bound, case.work, case.edge_bytes)
+
+
+def _besides(case: Case, chip: Chip) -> tuple[float, float | None]:
+    """Return the bytes in on-chip memory and joules, where the row is about them."""
+    row = case.measurement
+    return (0.0, None) if row.metric in TIME_METRICS else _of_our_program(case.graph, chip, row.dtype)
 
 
 def _of_our_program(graph: Graph, chip: Chip, dtype: str) -> tuple[float, float | None]:

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from onchip.cli import run
 
 LINE = re.compile(r"(UsageError|UnknownName|BadFile|NotSupported|DoesNotFit): .* ?OC[1-3]\d{3} \S.*[.?!]")
-VERBS = ("estimate", "check", "compare", "compile", "run", "inspect", "chips", "models", "validate", "explain")
+VERBS = (
+    "estimate",
+    "check",
+    "compare",
+    "compile",
+    "run",
+    "inspect",
+    "chips",
+    "models",
+    "validate",
+    "calibrate",
+    "explain",
+)
 ODD = st.one_of(
     st.text(max_size=12),
     st.integers(-3, 300).map(str),

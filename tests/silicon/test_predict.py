@@ -135,13 +135,13 @@ def test_rows_do_not_influence_each_other(rows: Rows) -> None:
 
 def test_the_same_work_is_priced_once(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     priced: list[str] = []
-    real = pipeline.forecast
+    real = module.forecast
 
-    def count(graph: pipeline.Graph, chip: Chip, *, dtype: str, start: Start) -> object:
+    def count(graph: pipeline.Graph, chip: Chip, dtype: str, *, start: Start) -> object:
         priced.append(dtype)
-        return real(graph, chip, dtype=dtype, start=start)
+        return real(graph, chip, dtype, start=start)
 
-    monkeypatch.setattr(module.pipeline, "forecast", count)
+    monkeypatch.setattr(module, "forecast", count)
     predict(rows(row("latency_ms"), row("latency_ms"), row("latency_ms", params=f"K=1024;{GEMM[:-7]}")))
     assert len(priced) == 1
 
@@ -150,7 +150,7 @@ def test_a_bug_costs_one_row_and_is_told(rows: Rows, monkeypatch: pytest.MonkeyP
     def broken(*_words: object, **_options: object) -> object:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(module.pipeline, "forecast", broken)
+    monkeypatch.setattr(module, "forecast", broken)
     (refused,) = predict(rows(row("latency_ms")))
     assert isinstance(refused, Refusal)
     assert refused.reason == "gemm: OC9099 internal error: ZeroDivisionError: by zero."
