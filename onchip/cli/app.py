@@ -36,7 +36,8 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="of what
 app = typer.Typer(
     name="onchip",
     help="Deep learning, on chip: what a network costs on an AI chip, why, and the program that runs it bit for bit.",
-    epilog="MODEL is FILE.onnx, .tflite, .npz or .csv (SCALE-Sim), @name of the zoo (onchip models), or package.module:factory.",
+    epilog="MODEL is FILE.onnx, .tflite, .npz or .csv (SCALE-Sim), @name of the zoo (onchip models), or "
+    "package.module:factory.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -22,6 +22,7 @@ from onchip.forecast.forecast import forecast
 from onchip.forecast.traffic import Start
 from onchip.ir.forecast import Forecast
 from onchip.ir.graph import Graph
+from onchip.ir.program import Model
 from onchip.passes.fold import fold
 from onchip.silicon.bounds import Work, tensor_bytes, work_of
 from onchip.silicon.host import timed_on_host_s
@@ -43,6 +44,7 @@ class Case:
     start: Start
     work: Work
     edge_bytes: int
+    told: Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,13 @@ def case_of(row: Measurement, chip: Chip, folder: str = "") -> Case:
     dtype = chip_dtype(row.dtype)
     edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
     edge_bytes = sum(tensor_bytes(tensor, dtype) for tensor in edges)
-    return Case(row, fold(graph), _start(row), work_of(graph, dtype), edge_bytes)
+    told = Model(graph.name, graph.hash, graph.macs(), graph.parameters())
+    return Case(row, fold(graph), _start(row), work_of(graph, dtype), edge_bytes, told)
 
 
 def closed_form(case: Case, chip: Chip) -> Forecast:
     """Return the forecast of a case. Raises NotSupported."""
-    return forecast(case.graph, chip, case.measurement.dtype, start=case.start)
+    return forecast(case.graph, chip, case.measurement.dtype, start=case.start, model=case.told)
 
 
 def timed(case: Case, chip: Chip) -> Prediction:

@@ -10,7 +10,7 @@ from onchip.chip import Chip
 from onchip.silicon.measurements import COLUMNS
 from tests.cli.conftest import Onchip
 
-CHIP = "tpu-v3-core"
+CHIP = "tpu-v5e"
 ROWS = [f"{CHIP},gemm,M={m};N=4096;K=4096,bf16,latency_ms,{m / 400},device,s" for m in (512, 1024, 2048, 4096)]
 
 

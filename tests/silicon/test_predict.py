@@ -12,6 +12,7 @@ import pytest
 from onchip import pipeline
 from onchip.chip import Chip
 from onchip.forecast.traffic import Start
+from onchip.ir.program import Model
 from onchip.silicon import predict as module
 from onchip.silicon.measurements import Measurement
 from onchip.silicon.predict import Prediction, Refusal, predict
@@ -137,9 +138,9 @@ def test_the_same_work_is_priced_once(rows: Rows, monkeypatch: pytest.MonkeyPatc
     priced: list[str] = []
     real = module.forecast
 
-    def count(graph: pipeline.Graph, chip: Chip, dtype: str, *, start: Start) -> object:
+    def count(graph: pipeline.Graph, chip: Chip, dtype: str, *, start: Start, model: Model) -> object:
         priced.append(dtype)
-        return real(graph, chip, dtype, start=start)
+        return real(graph, chip, dtype, start=start, model=model)
 
     monkeypatch.setattr(module, "forecast", count)
     predict(rows(row("latency_ms"), row("latency_ms"), row("latency_ms", params=f"K=1024;{GEMM[:-7]}")))
