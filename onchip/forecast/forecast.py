@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import NotSupported
+from onchip.forecast.attention import price_attention
 from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
@@ -40,6 +41,7 @@ PRICES: dict[str, Price] = {
     **dict.fromkeys(ROWS, price_rows),
     **dict.fromkeys(PRODUCTS, price_products),
     "conv2d": price_conv,
+    "attention": price_attention,
 }
 
 
