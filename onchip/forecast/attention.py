@@ -2,15 +2,15 @@
 
 In:       a kernel whose anchor is `attention`, its Traffic, a Machine.
 Out:      `Cost` of the best tile in closed form; short queries go to `attention_decode`.
-Promises: a tile is `rows` queries of one head; it walks over its keys `keys` at a time, with two products and an online
-          softmax for each step; keys that a causal mask hides are skipped step by step. Matrix and vector time of a core
-          add up, less what `overlap.matrix_vector` hides. `cores.resident_tiles` tiles share a core; tiles start in the
-          order of their rows, so the longest of a causal mask start last (waves). Far memory moves each tensor once;
-          keys and values are read again by each tile from the shared level, or from far memory where there is none
-          and a head's keys do not fit in local memory.
-          In integers a tile holds whole score rows: where they do not fit, the scores go through far memory.
-          Keys that come from outside of the graph lie in a cache: then kernels before it turn queries and keys and
-          write them there.
+Promises: a tile is `rows` queries of one head; it walks over its keys `keys` at a time, with two products and an
+          online softmax for each step; steps that a causal mask hides are skipped. A core's matrix and vector time add
+          up, less what `overlap.matrix_vector` hides; `cores.resident_tiles` tiles share a core. Tiles start in the
+          order of their rows, so the longest of a causal mask start last. Where they are handed out dynamically each
+          pays its start; a static program fetches the next tile's operands meanwhile, and pays once.
+          Far memory moves each tensor once; keys and values are read again by each tile from the shared level, or from
+          far memory where there is none and a head's keys do not fit in local memory. On chips without floats a tile
+          holds whole score rows: where they do not fit, scores go through far memory.
+          Keys that come from outside of the graph lie in a cache: kernels before turn queries and keys and write there.
 Does not: write a program; know a library's tile tables.
 Sources:  Dao 2022 and 2023 (FlashAttention 1 and 2) for tiles, online softmax and what is not in memory.
 """
@@ -18,78 +18,69 @@ Sources:  Dao 2022 and 2023 (FlashAttention 1 and 2) for tiles, online softmax a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
-from onchip.forecast.arrays import DATAFLOWS, array_cycles
-from onchip.forecast.attention_decode import START_LATENCIES, decode_s, near_bytes_per_s
+from onchip.forecast.attention_decode import DECODE_ROWS, price_decode
+from onchip.forecast.attention_step import Tile, is_dynamic, near_bytes_per_s, on_array, start_s, step_s
 from onchip.forecast.cost import Cost
 from onchip.forecast.heads import Heads, heads_of
 from onchip.forecast.kernels import Kernel
 from onchip.forecast.machine import WIDE_BYTES, Machine
-from onchip.forecast.product import Product
 from onchip.forecast.traffic import Traffic
 
-# fitted on the public attention rows, shared by all chips: of what products alone reach of the matrix unit's peak
-MATRIX_SHARE = 0.77
-CACHE_KERNELS = 2  # read off the same rows: rotary embedding and cache update; offsets of sequences
+CACHE_KERNELS = 2  # read off the public attention rows: rotary embedding and cache update; offsets of sequences
 ROWS, KEYS, LEAST_ROWS = (64, 128, 256, 512), (64, 128, 256, 512), 16
-SCORE_OPS = ("max", "mac", "exp", "add", "copy")  # of a score: largest, scale and subtract, exp, sum, convert
-DECODE_ROWS = 16  # queries of a group of heads that share keys, one tile of the smallest height
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """Queries of a tile, keys of a step."""
-
-    rows: int
-    keys: int
 
 
 def price_attention(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Return the cost of the fastest kernel, with the cache's kernels before it."""
-    a = heads_of(kernel, m.dtype)
-    cache = _cache(a, m)
+    a = heads_of(kernel, m)
     if a.queries * a.group <= DECODE_ROWS:
-        cost = decode_s(a, traffic, m)
+        cost = price_decode(a, traffic, m)
     else:
         cost = min((_tiled(a, tile, traffic, m) for tile in tiles(a, m)), key=lambda cost: cost.seconds)
-    return Cost((*cost.causes, *cache), cost.how, cost.far_bytes, launches=1 + CACHE_KERNELS * a.is_cached)
+    causes, launches = (*cost.causes, *_cache(a, m)), 1 + CACHE_KERNELS * a.is_cached
+    return Cost(causes, cost.how, cost.far_bytes, launches)
 
 
 def tiles(a: Heads, m: Machine) -> Iterator[Tile]:
-    """Yield the tiles whose queries, keys and values fit in local memory and whose sums fit in the accumulators."""
-    widths = (a.keys,) if a.is_integer else KEYS
-    yield (smallest := Tile(_least_rows(a), widths[0]))
-    for rows in ROWS:
-        for keys in widths:
-            tile = Tile(rows, keys)
-            if rows < 2 * a.queries and keys < 2 * max(a.keys, KEYS[0]) and tile != smallest and _fits(a, tile, m):
-                yield tile
+    """Yield the smallest tile, and those whose operands fit in local memory and whose sums fit in the accumulators.
+
+    A tile of registers is multiplied whole; arrays take the rows that there are. One tall tile fills a core as
+    `cores.resident_tiles` small ones do.
+    """
+    most = m.chip.cores.resident_tiles
+    for rows in (_least_rows(a), *ROWS):
+        for keys in (a.keys,) if a.holds_rows else KEYS:
+            for resident in sorted({most, 1}) if rows >= ROWS[0] * most else (most,):
+                given = (min(rows, a.queries), min(keys, a.keys)) if on_array(m) else (rows, keys)
+                tile = Tile(*given, resident)
+                is_smallest = rows == _least_rows(a) and keys in (KEYS[0], a.keys)
+                is_useful = rows < 2 * a.queries and keys < 2 * max(a.keys, KEYS[0])
+                if is_smallest or (is_useful and _fits(a, tile, m)):
+                    yield tile
 
 
 def _tiled(a: Heads, tile: Tile, traffic: Traffic, m: Machine) -> Cost:
-    matrix, vector = _score_s(a, tile, m)
-    hidden = m.chip.overlap.matrix_vector * min(matrix, vector) if not m.on_lanes else 0.0
+    matrix, vector = step_s(a, tile, m)
+    walked, heads = steps(a, tile), a.batch * a.heads
     first = (tile.rows * (a.width + a.value_width) + tile.keys * a.width) * m.bytes / near_bytes_per_s(m)
-    start = START_LATENCIES * m.dram_latency_s + first
-    resident = m.chip.cores.resident_tiles
-    scores = tile.rows * steps(a, tile) * tile.keys
-    heads = a.batch * a.heads
-    span = waves_s(start + resident * scores * (matrix + vector - hidden), heads, m.cores * resident)
-    far, near = _bytes(a, tile, heads * float(scores.sum()) / tile.rows, traffic, m)
-    far_s = far / m.dram_bytes_per_s
-    near_s = near / m.shared_bytes_per_s
-    how = f"tile {tile.rows} x {tile.keys}, {heads * len(scores)} tiles on {m.cores} cores"
+    start = start_s(m) + first
+    each, once = (start, 0.0) if is_dynamic(m) else (0.0, start)
+    span = once + waves_s(each + tile.resident * walked * (matrix + vector), heads, m.cores * tile.resident)
+    n_steps = heads * float(walked.sum())
+    far, near = _bytes(a, tile, n_steps * tile.keys, traffic, m)
+    far_s, near_s = far / m.dram_bytes_per_s, near / m.shared_bytes_per_s
+    how = f"tile {tile.rows} x {tile.keys}, {heads * len(walked)} tiles, {tile.resident} on each of {m.cores} cores"
     if far_s >= max(span, near_s):
         return Cost((("memory", far_s),), how, far)
     if near_s >= span:
         return Cost((("shared", near_s),), how, far)
-    work = heads * float(scores.sum()) / m.cores
-    busy = (("matrix", work * matrix), ("vector", work * (vector - hidden)))
-    return Cost((*busy, ("sync", max(0.0, span - work * (matrix + vector - hidden)))), how, far)
+    share = n_steps / m.cores
+    rest = max(0.0, span - share * (matrix + vector))
+    return Cost((("matrix", share * matrix), ("vector", share * vector), ("sync", rest)), how, far)
 
 
 def steps(a: Heads, tile: Tile) -> np.ndarray:
@@ -110,32 +101,10 @@ def waves_s(tile_s: np.ndarray, copies: int, slots: int) -> float:
     return float((taken * tile_s).sum())
 
 
-def _score_s(a: Heads, tile: Tile, m: Machine) -> tuple[float, float]:
-    """Return the seconds of one core's matrix unit and lanes for one score."""
-    matrix = _products_s(a, tile, m) / (tile.rows * tile.keys)
-    lanes = sum(m.lane_s(op, 1, 1) for op in (*SCORE_OPS, *(("add",) if a.has_bias else ())))
-    return matrix, lanes + m.lane_s("mul", a.value_width / tile.keys, 1)
-
-
-def _products_s(a: Heads, tile: Tile, m: Machine) -> float:
-    """Return the seconds of a step's two products on one core."""
-    if m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes:
-        products = Product(1, tile.rows, tile.keys, a.width), Product(1, tile.rows, a.value_width, tile.keys)
-        return sum(array_cycles(p, m) for p in products) / (m.clock_hz * m.achieved)
-    macs = tile.rows * tile.keys * (_padded(a.width, m) + _padded(a.value_width, m))
-    return macs / (m.core_macs_per_s * m.achieved * MATRIX_SHARE)
-
-
-def _padded(width: int, m: Machine) -> int:
-    """Return a head's width as the matrix unit multiplies it."""
-    unit = max(m.array.align, m.array.native[2] if m.array.native else 1)
-    return ceil(width / unit) * unit
-
-
 def _bytes(a: Heads, tile: Tile, keys_read: float, traffic: Traffic, m: Machine) -> tuple[float, float]:
     """Return far bytes, and bytes through the shared level: `keys_read` keys with values, one head each."""
     row = (a.width + a.value_width) * m.bytes
-    spilled = 0.0 if not a.is_integer or _fits(a, tile, m) else 2 * a.batch * a.heads * a.queries * a.keys * m.bytes
+    spilled = 0.0 if not a.holds_rows or _fits(a, tile, m) else 2 * a.batch * a.heads * a.queries * a.keys * m.bytes
     streamed = keys_read * row
     if m.shared_bytes:
         return traffic.far + spilled, traffic.near + streamed
@@ -144,11 +113,11 @@ def _bytes(a: Heads, tile: Tile, keys_read: float, traffic: Traffic, m: Machine)
 
 
 def _fits(a: Heads, tile: Tile, m: Machine) -> bool:
-    resident, local = m.chip.cores.resident_tiles, m.chip.local
+    local = m.chip.local
     operands = (tile.rows * a.width + tile.keys * (a.width + a.value_width)) * m.bytes
-    scores = tile.rows * tile.keys * m.bytes if a.is_integer else 0
-    sums = tile.rows * (a.value_width + (0 if a.is_integer else tile.keys)) * WIDE_BYTES
-    return (operands + scores) * resident <= local.size_bytes and sums * resident <= local.accumulator_bytes
+    scores = tile.rows * tile.keys * m.bytes if a.holds_rows else 0
+    sums = tile.rows * (a.value_width + (0 if a.holds_rows else tile.keys)) * WIDE_BYTES
+    return (operands + scores) * tile.resident <= local.size_bytes and sums * tile.resident <= local.accumulator_bytes
 
 
 def _least_rows(a: Heads) -> int:
@@ -160,7 +129,7 @@ def _least_rows(a: Heads) -> int:
 
 
 def _cache(a: Heads, m: Machine) -> tuple[tuple[str, float], ...]:
-    """Return what the kernels take besides their launches that turn new queries and keys and write keys and values to the cache."""
+    """Return what the cache's kernels take besides their launches: they turn, and write new keys and values."""
     if not a.is_cached:
         return ()
     new = a.batch * a.queries * (a.heads * a.width + a.groups * (a.width + a.value_width)) * m.bytes

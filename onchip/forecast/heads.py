@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onchip.forecast.kernels import Kernel
+from onchip.forecast.machine import Machine
 from onchip.ir.graph import attributes_of
 from onchip.ops.attention import head_widths
 from onchip.ops.registry import look_up_op
 
-INTEGERS = ("int4", "int8", "int16")
+FLOATS = ("fp8", "fp16", "bf16", "tf32", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Heads:
     is_causal: bool = False
     has_bias: bool = False  # a mask that is added to scores
     is_cached: bool = False  # keys come from outside of the graph, for a decoder
-    is_integer: bool = False
+    holds_rows: bool = False  # softmax over whole score rows, in integers
 
     @property
     def group(self) -> int:
@@ -34,10 +35,11 @@ class Heads:
         return self.heads // self.groups
 
 
-def heads_of(kernel: Kernel, dtype: str) -> Heads:
-    """Return the sizes of an attention kernel; `dtype` as in chip files."""
+def heads_of(kernel: Kernel, m: Machine) -> Heads:
+    """Return the sizes of an attention kernel. An online softmax needs floats: a chip without keeps score rows."""
     node = kernel.anchor
-    q, k, v = (kernel.shape(name) for name in node.inputs[:3])
+    names = list(node.inputs)
+    q, k, v = (kernel.shape(name) for name in names[:3])
     heads, groups, width, value_width = head_widths(attributes_of(node, look_up_op(node.op, node.name)), (q, k, v))
     is_causal = bool(node.attribute("causal", False))
     given = kernel.graph.inputs
@@ -50,7 +52,7 @@ def heads_of(kernel: Kernel, dtype: str) -> Heads:
         width=width,
         value_width=value_width,
         is_causal=is_causal,
-        has_bias=len(node.inputs) > 3 and bool(node.inputs[3]),
-        is_cached=node.inputs[1] in given and (is_causal or q[1] != k[1]),
-        is_integer=dtype in INTEGERS,
+        has_bias=any(names[3:]),
+        is_cached=names[1] in given and (is_causal or q[1] != k[1]),
+        holds_rows=not any(dtype in FLOATS for dtype in m.chip.dtypes),
     )
