@@ -175,6 +175,27 @@ def compare(
     work(request, chips, as_json=as_json, output=output, quiet=quiet)
 
 
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="a report of estimate --json or run --json")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="the report to compare with it")],
+    fail_on: Annotated[
+        list[str] | None, typer.Option("--fail-on", metavar="LIMIT", help='such as "latency>+3%&+20us"; again for more')
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="text, markdown, or github for annotations")] = "text",
+    as_json: AsJson = False,
+    output: Output = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say what changed between two reports, and end with exit code 5 where it is more than you allow."""
+    from onchip.cli.diff import diff as work
+
+    work(
+        before, after, fail_on=fail_on or [], form=form, as_json=as_json, output=output, quiet=quiet, verbose=verbose
+    )  # fmt: skip
+
+
 @app.command("compile")
 def compile_command(
     model: ModelName,

@@ -22,6 +22,7 @@ TEXT: Schema = {"type": "string"}
 HASH: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 PARTS = [*CAUSES, "host"]
 TOOL: Schema = {"schema_version": {"const": SCHEMA_VERSION}, "tool": TEXT}
+RATES = ("clock_hz", "cores", "peak_ops_per_s", "dram_bytes_per_s", "local_bytes")
 TIMING: Schema = {"type": "object", "additionalProperties": NUMBER}
 EVIDENCE: Schema = {"enum": ["rtl", "program", "estimate"]}
 BOUND: Schema = {"enum": sorted(set(BOUNDS.values()))}
@@ -50,8 +51,10 @@ def report_object(*, inner: bool = False) -> Schema:
         {
             **TOOL,
             "kind": {"enum": list(kind), "description": "ours, or the one that the vendor runs on silicon"},
-            "model": object_of({"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT}),
-            "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE}),
+            "model": object_of(
+                {"name": TEXT, "hash": HASH, "macs": COUNT, "parameters": COUNT, "assumptions": list_of(TEXT)}
+            ),
+            "chip": object_of({"name": TEXT, "hash": HASH, "evidence": EVIDENCE, **dict.fromkeys(RATES, COUNT)}),
             "batch": {"type": "integer", "minimum": 1},
             "dtype": TEXT,
             "latency_s": quantity_of("s"),

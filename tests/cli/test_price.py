@@ -39,7 +39,10 @@ def test_an_estimate_has_the_published_fields_and_they_agree(onchip: Onchip, net
     chip = Chip.load("edge-npu-16")
     assert made["model"]["macs"] == 4 * 64 * 10 and made["model"]["parameters"] == 65 * 10
     assert made["model"]["name"] == "net" and made["batch"] == 4 and made["dtype"] == "int8"
-    assert made["chip"] == {"name": chip.name, "hash": chip.hash, "evidence": chip.evidence}
+    assert made["chip"] == {
+        "name": chip.name, "hash": chip.hash, "evidence": chip.evidence, "clock_hz": 500_000_000, "cores": 1,
+        "peak_ops_per_s": 2 * 256 * 500_000_000, "dram_bytes_per_s": 3_200_000_000, "local_bytes": 256 * 1024,
+    }  # fmt: skip
     latency = made["latency_s"]["value"]
     assert latency == pytest.approx(made["cycles"] / chip.clock_hz + float(chip.launch.per_run_s))
     assert made["throughput_per_s"]["value"] == pytest.approx(4 / latency)
