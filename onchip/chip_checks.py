@@ -32,6 +32,7 @@ def verify(chip: Chip) -> None:
     if chip.default_dtype not in chip.dtypes:
         raise _contradiction(chip, f"default_dtype is {chip.default_dtype}, but [matrix] has {', '.join(chip.dtypes)}")
     _verify_sizes(chip)
+    _verify_cells(chip)
     for dtype, hertz in chip.clock.dtypes:
         if hertz < chip.clock.core_hz:
             fact = f"clock.{dtype} = {format_value(hertz, 'Hz')} is below clock.core, the clock that cycles count"
@@ -68,6 +69,22 @@ def _verify_sizes(chip: Chip) -> None:
     for level, shared in enumerate(chip.shared):
         if (shared.cores_per_instance or 1) > chip.cores.count:
             raise _contradiction(chip, f"shared.{level}.cores_per_instance exceeds cores.count = {chip.cores.count}")
+
+
+def _verify_cells(chip: Chip) -> None:
+    """Check that a row-stationary array has the memories of its cells, and a bus for inputs."""
+    if chip.matrix.dataflow != "row_stationary":
+        return
+    for key, size in (("cell_weights", chip.matrix.cell_weights_bytes), ("cell_inputs", chip.matrix.cell_inputs_bytes)):
+        if size is None or size < 8:  # two elements of the widest dtype
+            raise _contradiction(chip, f"a row_stationary array has matrix.{key} of at least 8 B for each cell")
+    local = chip.local
+    if local.read_bytes_per_cycle <= local.weight_read_bytes_per_cycle + local.write_bytes_per_cycle:
+        raise _contradiction(
+            chip,
+            "a row_stationary array reads weights, sums (as wide as local.write) and inputs side by "
+            "side: local.read is larger than local.weight_read + local.write",
+        )
 
 
 def _refuse_peak(chip: Chip, dtype: str, published: Fraction) -> None:

@@ -193,6 +193,10 @@ class Matrix:
     row_packing: Literal["CRS", "C"]
     depthwise: Literal["vector", "column", "native"]
     arrays: Annotated[tuple[tuple[str, Array], ...], Pairs(DTYPES)]
+    # of row-stationary arrays: the memories of a cell, and where the weights of the next pass wait
+    cell_weights_bytes: Annotated[Bytes | None, Field(alias="cell_weights")] = None
+    cell_inputs_bytes: Annotated[Bytes | None, Field(alias="cell_inputs")] = None
+    next_weights_bytes: Annotated[Bytes | None, Field(alias="next_weights")] = None
 
     def array(self, dtype: str, where: str = "chip") -> Array:
         """Return the array for a dtype, spelt as in chip files (int8) or graphs (i8); refuse an absent one (OC1301)."""

@@ -315,13 +315,17 @@ def expect(graph: Graph, chip: Chip | str, *, dtype: str | None = None, watch: W
 
 
 def forecast(
-    graph: Graph, chip: Chip | str, *, dtype: str | None = None, start: Start = "warm", watch: Watch = _nothing
-) -> Forecast:
-    """Return what the vendor's own program is expected to take on silicon, from shapes and dtypes alone."""
+    graph: Graph, chip: Chip | str, *, dtype: str | None = None, start: Start = "warm", zeros: float | None = None,
+    watch: Watch = _nothing,
+) -> Forecast:  # fmt: skip
+    """Return what the vendor's own program is expected to take on silicon, from shapes and dtypes alone.
+
+    `zeros` is the share of activations that are zero, for chips that code or skip them; None where it is not known.
+    """
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     bound, told = bind_batch(graph), "shapes and dtypes alone; inputs and outputs lie in far memory"
     model = replace(_model(graph, bound, None), assumptions=(told,))
-    made = price_kernels(fold(bound), chip, dtype_of(graph, chip, dtype), start=start, model=model)
+    made = price_kernels(fold(bound), chip, dtype_of(graph, chip, dtype), start=start, zeros=zeros, model=model)
     watch("forecast", made)
     return made
 

@@ -11,13 +11,15 @@ from onchip.ir.forecast import Causes
 class Cost:
     """Seconds by cause without the launch; `far_bytes` differs from the traffic where operands are read again.
 
-    `launches` counts the programs that run.
+    `launches` counts the programs that run; `near_bytes` go through the memory next to the array, where the
+    price counts them.
     """
 
     causes: Causes
     how: str = ""
     far_bytes: float | None = None
     launches: int = 1
+    near_bytes: float | None = None
 
     @property
     def seconds(self) -> float:

@@ -10,6 +10,7 @@ Does not: look at a chip's name or family.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import NotSupported
@@ -20,6 +21,7 @@ from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.products import price_products
+from onchip.forecast.row_stationary import price_row_stationary
 from onchip.forecast.rows import NORMS, SOFTMAX, price_rows
 from onchip.forecast.traffic import Start, Traffic, traffic_of
 from onchip.ir.forecast import Forecast, Step
@@ -43,13 +45,28 @@ PRICES: dict[str, Price] = {
     "conv2d": price_conv,
     "attention": price_attention,
 }
+# dataflows whose products are priced as a whole
+FLOWS: dict[str, dict[str, Price]] = {
+    "row_stationary": dict.fromkeys(("conv2d", "linear", "matmul"), price_row_stationary),
+}
 
 
-def forecast(graph: Graph, chip: Chip, dtype: str, *, start: Start = "warm", model: Model | None = None) -> Forecast:
-    """Return what silicon is expected to take; `model` is what a report says of the network. Raises NotSupported."""
+def forecast(
+    graph: Graph,
+    chip: Chip,
+    dtype: str,
+    *,
+    start: Start = "warm",
+    zeros: float | None = None,
+    model: Model | None = None,
+) -> Forecast:
+    """Return what silicon is expected to take. Raises NotSupported.
+
+    `zeros` is the share of activations that are zero, where it is known; `model` what a report says of the network.
+    """
     m = machine(chip, chip_dtype(dtype))
     kernels, alias = kernels_of(graph)
-    traffics = traffic_of(kernels, alias, m, start)
+    traffics = [replace(traffic, zeros=zeros) for traffic in traffic_of(kernels, alias, m, start)]
     steps = tuple(_step(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True))
     told = model or Model(graph.name, graph.hash, graph.macs(), graph.parameters())
     return Forecast(told, chip, m.dtype, steps, float(chip.launch.per_run_s))
@@ -57,7 +74,7 @@ def forecast(graph: Graph, chip: Chip, dtype: str, *, start: Start = "warm", mod
 
 def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
     anchor = kernel.anchor
-    price = PRICES.get(anchor.op)
+    price = FLOWS.get(m.chip.matrix.dataflow, PRICES).get(anchor.op, PRICES.get(anchor.op))
     if price is None:
         raise NotSupported(
             "OC1506", anchor.name, f"no forecast for op {anchor.op}", limit="What is modelled: docs/accuracy.md"
@@ -66,4 +83,14 @@ def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
     far = traffic.far if cost.far_bytes is None else cost.far_bytes
     causes = (*cost.causes, ("launch", m.launch_s * cost.launches))
     names = tuple(node.name for node in kernel.nodes)
-    return Step(anchor.name, names, anchor.op, kernel.macs, far, causes, cost.how, launches=cost.launches)
+    return Step(
+        anchor.name,
+        names,
+        anchor.op,
+        kernel.macs,
+        far,
+        causes,
+        cost.how,
+        launches=cost.launches,
+        near_bytes=cost.near_bytes,
+    )

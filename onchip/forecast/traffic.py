@@ -29,6 +29,7 @@ class Traffic:
     far_inputs: float
     far_outputs: float
     near: float
+    zeros: float | None = None  # share of the inputs, where it is known
 
     @property
     def far(self) -> float:

@@ -36,6 +36,7 @@ class Step:
     how: str = ""
     energy_j: float | None = None
     launches: int = 1  # programs that the device starts for it
+    near_bytes: float | None = None  # through the memory next to the array, where the price counts them
 
     @property
     def seconds(self) -> float:
@@ -72,6 +73,12 @@ class Forecast:
     @property
     def dram_bytes(self) -> float:
         return sum(step.dram_bytes for step in self.steps)
+
+    @property
+    def near_bytes(self) -> float | None:
+        """Bytes through the memory next to the array; None where a price does not count them."""
+        counted = [step.near_bytes for step in self.steps if step.near_bytes is not None]
+        return sum(counted) if len(counted) == len(self.steps) else None
 
     @property
     def bound(self) -> str:

@@ -31,8 +31,9 @@ from onchip.silicon.workloads import draw, work_key
 
 TIMINGS = ("device", "host", "end_to_end")
 TIME_METRICS = ("latency_ms", "throughput_per_s", "tops")
-METRICS = (*TIME_METRICS, "energy_mj", "power_w", "dram_mb", "glb_mb")
-Key = tuple[str, str, tuple[tuple[str, str], ...], str, str, str]
+ENERGY_METRICS = ("energy_mj", "power_w")
+METRICS = (*TIME_METRICS, *ENERGY_METRICS, "dram_mb", "glb_mb")
+Key = tuple[str, str, tuple[tuple[str, str], ...], str, str, str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def case_of(row: Measurement, chip: Chip, folder: str = "") -> Case:
 
 def closed_form(case: Case, chip: Chip) -> Forecast:
     """Return the forecast of a case. Raises NotSupported."""
-    return forecast(case.graph, chip, case.measurement.dtype, start=case.start, model=case.told)
+    return forecast(case.graph, chip, case.measurement.dtype, start=case.start, zeros=_zeros(case.measurement), model=case.told)
 
 
 def timed(case: Case, chip: Chip) -> Prediction:
@@ -148,7 +149,7 @@ def _predicted(row: Measurement, memo: Memo) -> Prediction | Refusal:
 
 def _priced(row: Measurement, memo: Memo) -> Run:
     """Return the run of a row, priced once for all rows of the same work. Raises OnchipError."""
-    key = (row.chip, row.workload, work_key(row.params), row.dtype, row.timing, row.metric)
+    key = (row.chip, row.workload, work_key(row.params), row.dtype, row.timing, row.metric, _zeros(row))
     if key not in memo.runs:
         try:
             chip = _chip(row.chip, memo.chips)
@@ -186,18 +187,20 @@ def _any_run(case: Case, chip: Chip) -> Run:
     except NotSupported:
         report = pipeline.estimate(case.graph, chip, dtype=case.measurement.dtype)
     times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes)
-    return Run(chip, *times, *_besides(case, chip), report.bound, case.work, case.edge_bytes)
+    return Run(chip, *times, *_besides(case, chip, None), report.bound, case.work, case.edge_bytes)
 
 
 def _run(case: Case, chip: Chip, made: Forecast) -> Run:
     times = (made.device_s, made.launches, made.dram_bytes)
-    return Run(chip, *times, *_besides(case, chip), made.bound, case.work, case.edge_bytes)
+    return Run(chip, *times, *_besides(case, chip, made), made.bound, case.work, case.edge_bytes)
 
 
-def _besides(case: Case, chip: Chip) -> tuple[float, float | None]:
+def _besides(case: Case, chip: Chip, made: Forecast | None) -> tuple[float, float | None]:
     """Return the bytes in on-chip memory and joules, where the row is about them."""
     row = case.measurement
-    return (0.0, None) if row.metric in TIME_METRICS else _of_our_program(case.graph, chip, row.dtype)
+    if row.metric == "glb_mb" and made is not None and made.near_bytes is not None:
+        return made.near_bytes, None
+    return _of_our_program(case.graph, chip, row.dtype) if row.metric in ("glb_mb", *ENERGY_METRICS) else (0.0, None)
 
 
 def _of_our_program(graph: Graph, chip: Chip, dtype: str) -> tuple[float, float | None]:
@@ -214,12 +217,17 @@ def _start(row: Measurement) -> Start:
     return "activations" if row.timing == "device" and row.workload not in ("network", "layer") else "warm"
 
 
+def _zeros(row: Measurement) -> float | None:
+    text = dict(row.params).get("input_zeros_pct")
+    return None if text is None else float(text) / 100
+
+
 def _as_metric(row: Measurement, run: Run) -> Prediction:
     roofline_s, simple_s = run.work.roofline_s(run.chip, row.dtype), _simple_s(row, run)
     value, roofline, simple = 0.0, None, None
     if row.metric in TIME_METRICS:
         value, roofline, simple = (_timed(row, run, s) for s in (_seconds(row, run), roofline_s, simple_s))
-    elif row.metric in ("energy_mj", "power_w"):
+    elif row.metric in ENERGY_METRICS:
         value = _energetic(row, run)
     elif row.metric == "dram_mb":
         value, roofline = run.dram_bytes / 1e6, run.work.bytes / 1e6
