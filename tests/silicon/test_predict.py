@@ -138,9 +138,11 @@ def test_the_same_work_is_priced_once(rows: Rows, monkeypatch: pytest.MonkeyPatc
     priced: list[str] = []
     real = module.forecast
 
-    def count(graph: pipeline.Graph, chip: Chip, dtype: str, *, start: Start, model: Model) -> object:
+    def count(
+        graph: pipeline.Graph, chip: Chip, dtype: str, *, start: Start, zeros: float | None, model: Model
+    ) -> object:
         priced.append(dtype)
-        return real(graph, chip, dtype, start=start, model=model)
+        return real(graph, chip, dtype, start=start, zeros=zeros, model=model)
 
     monkeypatch.setattr(module, "forecast", count)
     predict(rows(row("latency_ms"), row("latency_ms"), row("latency_ms", params=f"K=1024;{GEMM[:-7]}")))
