@@ -330,11 +330,12 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Board or package power."""
+    """Board or package power; where the process is named the limit holds the clock down in forecasts."""
 
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
     limit_w: Annotated[Watts, Field(alias="limit")]
     idle_w: Annotated[Watts | None, Field(alias="idle")] = None
+    process_m: Annotated[Fraction | None, Unit("m"), Field(alias="process")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onchip.chip import Array, Chip
+from onchip.forecast.power import sustained
 
 BYTES = {"int4": 0.5, "int8": 1, "fp8": 1, "int16": 2, "fp16": 2, "bf16": 2, "tf32": 4, "fp32": 4}
 WIDE_BYTES = 4  # accumulators, indices
@@ -26,7 +27,7 @@ class Machine:
     bytes: float  # of an element
     cores: int
     clock_hz: float
-    core_macs_per_s: float  # peak of the matrix unit, or of the lanes where the dtype runs there
+    core_macs_per_s: float  # peak of the matrix unit, or of the lanes where the dtype runs there, as power allows
     achieved: float  # share of that peak in steady state
     dram_bytes_per_s: float  # achieved
     dram_latency_s: float
@@ -64,7 +65,9 @@ def machine(chip: Chip, dtype: str) -> Machine:
         bytes=BYTES[dtype],
         cores=chip.cores.count,
         clock_hz=float(chip.clock_of(dtype)),
-        core_macs_per_s=float(chip.peak_macs_per_cycle(dtype)) * chip.clock_of(dtype),
+        core_macs_per_s=float(chip.peak_macs_per_cycle(dtype))
+        * chip.clock_of(dtype)
+        * sustained(chip, dtype, BYTES[dtype]),
         achieved=reach.vector if array.unit == "vector" else reach.matrix,
         dram_bytes_per_s=dram.bandwidth_bytes_per_s * reach.dram,
         dram_latency_s=latency,
