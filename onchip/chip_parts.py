@@ -335,7 +335,7 @@ class Power:
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
     limit_w: Annotated[Watts, Field(alias="limit")]
     idle_w: Annotated[Watts | None, Field(alias="idle")] = None
-    process_m: Annotated[Fraction | None, Unit("m"), Field(alias="process")] = None
+    process_m: Annotated[Meters | None, Field(alias="process")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +363,7 @@ class Energy:
     """Energy per event; every number lies within a factor of `band` of the truth, as far as its source tells."""
 
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
-    node_m: Annotated[Fraction, Unit("m"), Field(alias="node")]  # the process of the table, not of the chip
+    node_m: Annotated[Meters, Field(alias="node")]  # the process of the table, not of the chip
     source: str
     band: Annotated[float, Field(strict=True, ge=1, le=100)]
     macs: Annotated[tuple[tuple[str, Annotated[Fraction, Unit("J")]], ...], Pairs(DTYPES), Field(alias="mac")]
