@@ -53,6 +53,7 @@ def chip_document(text: str, where: str, name: str) -> Document:
         "family": "scale-sim",
         "description": f"{rows} x {cols} {flow} array of a SCALE-Sim configuration; far memory: {limits}",
         "evidence": "program",
+        "toolchain": "onchip",  # no silicon behind it: the program's own time is the only one
         "default_dtype": "int8",
         "source": "a SCALE-Sim configuration; words are bytes, weights load between folds (docs/scale-sim.md)",
         "assumed": list(ASSUMED),

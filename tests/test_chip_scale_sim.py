@@ -44,7 +44,7 @@ def test_every_number_has_its_place(tmp_path: Path) -> None:
     array = chip.matrix.array("int8")
     assert (chip.name, array.rows, array.cols) == ("scale-1", 64, 128)
     assert (chip.matrix.dataflow, chip.matrix.weight_load) == ("weight_stationary", "serial")
-    assert chip.matrix.row_packing == "CRS"
+    assert (chip.matrix.row_packing, chip.toolchain) == ("CRS", "onchip")
     assert chip.local.size_bytes == (512 + 256 + 128) * 1024
     assert chip.local.accumulator_bytes == 4 * 128 * 1024  # 131,072 sums of four bytes
     assert (chip.dram_bytes_per_cycle, chip.latency_cycles()) == (64, 0)

@@ -20,6 +20,8 @@ from onchip.cli.options import (
     ChipName,
     Dtype,
     Effort,
+    Explain,
+    Layer,
     ModelName,
     Output,
     Quiet,
@@ -36,8 +38,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="of what
 app = typer.Typer(
     name="onchip",
     help="Deep learning, on chip: what a network costs on an AI chip, why, and the program that runs it bit for bit.",
-    epilog="MODEL is FILE.onnx, .tflite, .npz or .csv (SCALE-Sim), @name of the zoo (onchip models), or "
-    "package.module:factory.",
+    epilog="MODEL is FILE.onnx, .tflite, .npz, .csv (SCALE-Sim), @name (onchip models), or package.module:factory.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -116,6 +117,8 @@ def estimate(
     dtype: Dtype = None,
     sets: Sets = None,
     effort: Effort = "default",
+    explain: Explain = False,
+    layer: Layer = None,
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
@@ -127,8 +130,8 @@ def estimate(
     """
     from onchip.cli.price import estimate as work
 
-    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
-    work(request, chip, sets, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    request, why = Request(model, batch, seq, tuple(shape or ()), dtype, effort), layer or ("" if explain else None)
+    work(request, chip, sets, why=why, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 @app.command()

@@ -44,6 +44,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the verdict")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="every layer")]
 Effort = Annotated[str, typer.Option("--effort", metavar="N", help="mappings priced per kernel: N, default or full")]
 
+Explain = Annotated[
+    bool, typer.Option("--explain", help="which assumptions made the number, and what others would give")
+]
+Layer = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="explain this layer's loops and mapping")]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

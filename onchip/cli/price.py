@@ -19,6 +19,7 @@ from onchip.errors import OnchipError, UsageError
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
+    from onchip.ir.explanation import Explanation
     from onchip.ir.graph import Graph
     from onchip.ir.report import Json, Report
     from onchip.reports.actions import Action, Change
@@ -31,23 +32,34 @@ def estimate(
     chip_name: str,
     sets: list[str] | None,
     *,
+    why: str | None = None,
     as_json: bool,
     output: Path | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Print the report of a network on a chip."""
+    """Print the report of a network on a chip; with `why` (a layer, or "" for the longest) what made its numbers."""
     from onchip import pipeline
 
     begin = time.perf_counter()
     effort = effort_of(request.effort)
     chip = load_chip(chip_name, sets)
     graph = load_graph(request)
-    report = pipeline.estimate(bind(graph, request), chip, dtype=request.dtype, effort=effort)
+    explanation = None
+    if why is None:
+        report = pipeline.estimate(bind(graph, request), chip, dtype=request.dtype, effort=effort)
+    else:
+        from onchip.explain import explain
+
+        bound = bind(graph, request)
+        report, explanation = explain(bound, chip, dtype=request.dtype, effort=effort, layer=why or None)
     spent = time.perf_counter() - begin
     actions = () if as_json or quiet else _advice(report, graph, chip, request)
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
-    publish(report, action, actions, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    publish(
+        report, action, actions, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
+        verbose=verbose,
+    )  # fmt: skip
 
 
 def publish(
@@ -55,6 +67,7 @@ def publish(
     action: str,
     actions: Sequence[Action] = (),
     *,
+    explanation: Explanation | None = None,
     spent: float,
     as_json: bool,
     output: Path | None,
@@ -65,14 +78,16 @@ def publish(
     from onchip.reports.text import report_text
 
     made = report.to_json(timing={"wall_s": round(spent, 6)})
+    made |= {"explain": explanation.to_json()} if explanation is not None else {}
     if output is not None:
-        write_file(output, dump(made) if output.suffix == ".json" else report_text(report, layers=0))
+        whole = report_text(report, layers=0, why=explanation)
+        write_file(output, dump(made) if output.suffix == ".json" else whole)
     if as_json:
         show_json(made)
     elif quiet:
         show(report.verdict)
     else:
-        show(report_text(report, actions, action=action, layers=0 if verbose else 12))
+        show(report_text(report, actions, action=action, layers=0 if verbose else 12, why=explanation))
 
 
 def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple[Action, ...]:

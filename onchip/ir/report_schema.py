@@ -31,7 +31,9 @@ BOUND: Schema = {"enum": sorted(set(BOUNDS.values()))}
 def report_schema() -> Schema:
     """Return the schema of a report's JSON object."""
     about = "What a network costs on a chip, and why. Everything but `timing` is the same on every run."
-    return published("report", about, report_object())
+    schema = report_object()
+    told = {**_explanation(), "description": "with --explain: what other assumptions would give, in cycles"}
+    return published("report", about, {**schema, "properties": {**schema["properties"], "explain": told}})
 
 
 def published(name: str, about: str, schema: Schema) -> Schema:
@@ -99,6 +101,29 @@ def _layer() -> Schema:
             "cores": COUNT,
             "waterfall": _waterfall(),
             "how": TEXT,
+        }
+    )
+
+
+def _explanation() -> Schema:
+    none_or_count = or_null(COUNT)
+    parts = list_of(object_of({"part": {"enum": PARTS}, "cycles": {"type": "number", "minimum": 0}}))
+    mapping = {"differs_in": TEXT, "mapping": TEXT, "predicted_cycles": COUNT, "cycles": COUNT, "parts": parts}
+    choice = {"assumption": TEXT, "here": TEXT, "other": TEXT, "options": TEXT, "cycles": none_or_count}
+    layer = {
+        **{"name": TEXT, "cycles": COUNT, "matrix_cycles": COUNT, "far_memory_cycles": COUNT},
+        **{"stream_cycles_hidden": none_or_count, "stream_cycles_serial": none_or_count, "parts": parts, "why": TEXT},
+    }
+    searched = {
+        **{"layer": TEXT, "loops": list_of(TEXT), "mappings_fitting": COUNT, "mappings_priced": COUNT},
+        **{"taken": or_null(object_of(mapping)), "others": list_of(object_of(mapping))},
+    }
+    return object_of(
+        {
+            "cycles": COUNT,
+            "choices": list_of(object_of({**choice, "layer_cycles": list_of(COUNT)})),
+            "layers": list_of(object_of(layer)),
+            "mapping": or_null(object_of(searched)),
         }
     )
 

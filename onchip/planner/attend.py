@@ -21,7 +21,7 @@ from onchip.ir.plan import Buffer, Mapping, Shape, ceil_div
 from onchip.isa import timing
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.isa.vector import FLOAT_VOPS, LUT_RATE, RED_RATE, VOPS
-from onchip.planner.buffers import Piece, fits, place_pieces
+from onchip.planner.buffers import Piece, fits, place_pieces, slots_of
 from onchip.planner.dimensions import ELEMENT_BYTES, attributes, dims
 
 TABLE_BYTES = 1024
@@ -143,12 +143,12 @@ def candidates(shape: Shape, chip: Chip) -> list[Tiles]:
     found: list[Tiles] = []
     for tq in sorted(rows, reverse=True):
         heads, tiles = s.loops(tq)
-        slots = (2, 1) if heads * tiles > 1 else (1,)
+        slots = slots_of(chip) if heads * tiles > 1 else (1,)
         for tk in _key_tiles(s.keys, m):
             often = tk < s.keys or heads > 1
             for is_resident in (True, False) if tk < s.keys and not shape.is_integer else (tk == s.keys,):
                 found += [
-                    Tiles(tq, tk, is_resident, n, k) for n in slots for k in ((2, 1) if often else (1,))
+                    Tiles(tq, tk, is_resident, n, k) for n in slots for k in (slots_of(chip) if often else (1,))
                     if not (is_resident and heads == 1 and k == 2)
                 ]  # fmt: skip
     return found

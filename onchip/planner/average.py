@@ -18,7 +18,7 @@ from onchip.ir.plan import Buffer, Mapping, Shape, ceil_div
 from onchip.isa import timing
 from onchip.isa.machine import machine_of
 from onchip.isa.vector import VOPS
-from onchip.planner.buffers import Piece, fits, place_pieces
+from onchip.planner.buffers import Piece, fits, place_pieces, slots_of
 from onchip.planner.shapes import shape_of
 
 OPS = ("global_avg_pool", "mean")
@@ -54,7 +54,7 @@ def candidates(shape: Shape, chip: Chip) -> list[Mapping]:
     rows = {height, *(ceil_div(height, i) for i in range(2, 9)), *(1 << i for i in range(14) if 1 << i < height)}
     widths = {n, *(lanes << i for i in range(14) if lanes << i < n), *((1,) if lanes >= n else ())}
     found: list[Mapping] = []
-    for slots in (2, 1):
+    for slots in slots_of(chip):
         for tn in sorted(widths, reverse=True):
             images = min(b, chip.cores.count)
             shares = {

@@ -75,6 +75,11 @@ def _align(n_bytes: Any) -> Any:
     return -(-n_bytes // ALIGNMENT) * ALIGNMENT
 
 
+def slots_of(chip: Chip) -> tuple[int, ...]:
+    """Return how many slots buffers may have, the most first: one where nothing moves while the units compute."""
+    return (2, 1) if chip.overlap.memory_compute > 0 else (1,)
+
+
 def regions(shape: Shape, size: Sizes, slots: int) -> tuple[Any, Any, Any, Any]:
     """Return the bytes of the four regions."""
     side = (size.parameters + size.sides) * slots + _align(shape.table_bytes)

@@ -21,7 +21,7 @@ from onchip.ir.plan import Mapping, Shape, ceil_div
 from onchip.isa import timing
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.isa.native import native
-from onchip.planner.buffers import BIAS_BYTES, PARAMETER_BYTES, local_bytes, sizes
+from onchip.planner.buffers import BIAS_BYTES, PARAMETER_BYTES, local_bytes, sizes, slots_of
 
 EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
 EXACT = 8  # mappings of a kernel that are priced exactly where the effort allows it (docs/decisions/0008)
@@ -54,6 +54,25 @@ class Candidates:
         return Candidates(*(getattr(self, name)[keep] for name in self.__slots__))
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Candidates with so many slots: how many fit, which of them were priced, and their predicted cycles."""
+
+    n_slots: int
+    n_fitting: int
+    table: Candidates
+    cycles: Ints
+
+    def mapping(self, i: int) -> Mapping:
+        """Return a row as a Mapping."""
+        t = self.table
+        return Mapping(
+            tb=int(t.tb[i]), tp=int(t.tp[i]), tq=int(t.tq[i]), tn=int(t.tn[i]), tc=int(t.tc[i]),
+            channels_outer=bool(t.outer[i]), rows_cores=int(t.rows_cores[i]), channel_cores=int(t.channel_cores[i]),
+            batch_cores=int(t.batch_cores[i]), slots=self.n_slots, predicted_cycles=int(self.cycles[i]),
+        )  # fmt: skip
+
+
 def tile(shape: Shape, chip: Chip, effort: int = EFFORT) -> Mapping:
     """Return the best mapping of a kernel. Raises DoesNotFit when not even the smallest tile fits."""
     return ranked(shape, chip, effort)[0]
@@ -62,34 +81,38 @@ def tile(shape: Shape, chip: Chip, effort: int = EFFORT) -> Mapping:
 @functools.lru_cache(maxsize=4096)
 def ranked(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Mapping, ...]:
     """Return the best mappings by the formula, at most EXACT of them; ties in the order of the candidates."""
+    found: list[Mapping] = []
+    for priced in prices(shape, chip, effort):
+        found += [priced.mapping(int(i)) for i in np.argsort(priced.cycles, kind="stable")[:EXACT]]
+    return tuple(sorted(found, key=lambda mapping: mapping.predicted_cycles)[:EXACT])
+
+
+def prices(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Prices, ...]:
+    """Return the table of candidates that fit and their predicted cycles, for two slots and for one.
+
+    Raises DoesNotFit where none fits.
+    """
     m = machine_of(chip, shape.dtype)
     table = candidates(shape, chip, m)
-    found: list[Mapping] = []
-    for slots in (2, 1):
+    found: list[Prices] = []
+    for slots in slots_of(chip):
         size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
         fits = local_bytes(shape, size, slots, chip) <= chip.local.size_bytes
         fits &= size.sums + size.scratch <= chip.local.accumulator_bytes // 4
         if fits.any():
-            found += _best(shape, chip, m, table.take(fits), slots, effort)
+            some = _largest(table.take(fits), effort)
+            found.append(Prices(slots, int(fits.sum()), some, price(shape, chip, m, some, slots)))
     if not found:
         raise _does_not_fit(shape, chip, table)
-    return tuple(sorted(found, key=lambda mapping: mapping.predicted_cycles)[:EXACT])
+    return tuple(found)
 
 
-def _best(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int, effort: int) -> list[Mapping]:
-    if len(table.tb) > effort:
-        volume = table.tb * table.tp * table.tq * table.tn * table.tc
-        table = table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
-    cycles = price(shape, chip, m, table, slots)
-    return [
-        Mapping(
-            tb=int(table.tb[i]), tp=int(table.tp[i]), tq=int(table.tq[i]), tn=int(table.tn[i]), tc=int(table.tc[i]),
-            channels_outer=bool(table.outer[i]), rows_cores=int(table.rows_cores[i]),
-            channel_cores=int(table.channel_cores[i]), batch_cores=int(table.batch_cores[i]), slots=slots,
-            predicted_cycles=int(cycles[i]),
-        )
-        for i in np.argsort(cycles, kind="stable")[:EXACT]
-    ]  # fmt: skip
+def _largest(table: Candidates, effort: int) -> Candidates:
+    """Return the `effort` candidates with the largest tiles, in their order."""
+    if len(table.tb) <= effort:
+        return table
+    volume = table.tb * table.tp * table.tq * table.tn * table.tc
+    return table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
 
 
 def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:

@@ -11,9 +11,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from onchip.ir.explanation import Explanation
 from onchip.ir.report import Report
 from onchip.ir.report_text import LAYERS, WIDTH, WORDS, causes, write_report
 from onchip.reports.actions import Action, action_lines
+from onchip.reports.explain import LAYERS as SHOWN
+from onchip.reports.explain import explanation_text
 from onchip.units import DASH, format_value
 
 __all__ = ["causes", "comparison_table", "comparison_text", "report_text"]
@@ -23,10 +26,14 @@ NAMED = 12  # so many chips are told by name, more by their number
 NOTE = "inference: latency / batch; energy: of one inference; evidence: "
 
 
-def report_text(report: Report, actions: Sequence[Action] = (), *, action: str = "", layers: int = LAYERS) -> str:
-    """Return the terminal report; at most three actions, or the line `action` where there is none."""
+def report_text(
+    report: Report, actions: Sequence[Action] = (), *, action: str = "", layers: int = LAYERS,
+    why: Explanation | None = None,
+) -> str:  # fmt: skip
+    """Return the terminal report; at most three actions, or the line `action` where there is none; at its end why."""
     lines = action_lines(actions[:3]) or ([action] if action else [])
-    return write_report(report, actions=lines, layers=layers)
+    told = write_report(report, actions=lines, layers=layers)
+    return told if why is None else f"{told}\n{explanation_text(why, layers=layers and SHOWN)}"
 
 
 def comparison_text(reports: Sequence[Report], refused: Sequence[str] = (), *, action: str = "") -> str:

@@ -129,7 +129,9 @@ def case_of(row: Measurement, chip: Chip, folder: str = "") -> Case:
 
 def closed_form(case: Case, chip: Chip) -> Forecast:
     """Return the forecast of a case. Raises NotSupported."""
-    return forecast(case.graph, chip, case.measurement.dtype, start=case.start, zeros=_zeros(case.measurement), model=case.told)
+    return forecast(
+        case.graph, chip, case.measurement.dtype, start=case.start, zeros=_zeros(case.measurement), model=case.told
+    )
 
 
 def timed(case: Case, chip: Chip) -> Prediction:
