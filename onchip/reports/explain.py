@@ -103,12 +103,12 @@ def _cut(name: str, width: int = 24) -> str:
 
 
 def _mapping(reason: MappingReason) -> list[str]:
-    lines = [f"the loops of {reason.nest[0]}", *(f"  {line}" for line in reason.nest[1:])]
+    lines = _folded(f"the loops of {reason.nest[0]}", *reason.nest[1:])
     if reason.taken is None:
         return lines
     taken = reason.taken
     priced = f"{count(reason.n_priced)} of {count(reason.n_fitting)} mappings that fit were priced by the formula"
-    lines += ["", f"why this mapping: {priced}; the best with another"]
+    lines += ["", *_folded(f"why this mapping: {priced}; the best with another")]
     rows = [("", "cycles", "change", "matrix", "fill", "weights", "memory", "vector", "formula")]
     rows += [_played(other, taken.cycles) for other in (taken, *reason.others)]
     lines += _table(rows, frozenset({0}))
@@ -121,6 +121,15 @@ def _mapping(reason: MappingReason) -> list[str]:
         )
         lines += wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return lines
+
+
+def _folded(*lines: str) -> list[str]:
+    """Return lines that fit WIDTH; what is too long goes on behind its own indent."""
+    found: list[str] = []
+    for line in lines:
+        indent = line[: len(line) - len(line.lstrip())]
+        found += wrap(line.strip(), WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ")
+    return found
 
 
 def _played(played: Played, cycles: int) -> tuple[str, ...]:
