@@ -15,6 +15,7 @@ from math import ceil, prod
 from typing import cast
 
 from onchip.forecast.cost import Cost, longest
+from onchip.forecast.epilogue import with_epilogue
 from onchip.forecast.kernels import Kernel
 from onchip.forecast.machine import Machine
 from onchip.forecast.product import Product
@@ -81,7 +82,8 @@ def price_conv(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
         window = Window(conv.images, conv.rows, conv.columns, conv.channels, conv.filters, r)
         tiles = dict(m.chip.algorithms.winograd).get(m.dtype, ())  # pyright: ignore[reportArgumentType, reportCallIssue]
         costs += [price_winograd(window, tile, traffic, m) for tile in tiles]
-    return min(costs, key=lambda cost: cost.seconds + cost.launches * m.launch_s)
+    best = min(costs, key=lambda cost: cost.seconds + cost.launches * m.launch_s)
+    return with_epilogue(best, kernel, m)
 
 
 def _implicit(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:

@@ -15,6 +15,7 @@ import numpy as np
 
 from onchip.forecast.arrays import DATAFLOWS, price_array_product
 from onchip.forecast.cost import Cost
+from onchip.forecast.epilogue import with_epilogue
 from onchip.forecast.kernels import Kernel
 from onchip.forecast.machine import WIDE_BYTES, Machine
 from onchip.forecast.product import Product, product_of
@@ -42,7 +43,7 @@ def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     product = product_of(kernel)
     if m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes:
         return price_array_product(product, traffic, m)
-    return fastest(product, traffic.far, m)
+    return with_epilogue(fastest(product, traffic.far, m), kernel, m)
 
 
 def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:
