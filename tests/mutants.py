@@ -26,6 +26,7 @@ COMPILED = (
 LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simulator/test_engine.py"
 SCORES, WORKLOADS, PREDICT = (f"tests/silicon/test_{name}.py" for name in ("scores", "workloads", "predict"))
 FIT, CALIBRATE = "tests/silicon/test_fit.py", "tests/silicon/test_calibrate.py"
+BANDS = "tests/silicon/test_bands.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
@@ -266,6 +267,14 @@ MUTANTS = (
     ),
     Mutant("onchip/silicon/fit.py", "for ring in (_axes(len(at)), _diagonals(len(at))):", "for ring in ():", FIT),
     Mutant("onchip/silicon/calibrate.py", "(*SIZES, *COUNTS, *NAMES)", "(*SIZES, *NAMES, 'layout')", CALIBRATE),
+    Mutant("onchip/silicon/bands.py", "if part != left]", "]", BANDS),
+    Mutant("onchip/silicon/bands.py", "np.full(len(part), 1 / len(part))", "np.full(len(part), 1.0)", BANDS),
+    Mutant(
+        "onchip/ir/bands.py",
+        "per_second / self.high, per_second / self.low",
+        "per_second * self.low, per_second * self.high",
+        BANDS,
+    ),
     Mutant("onchip/silicon/bounds.py", "(max(first, 1) + columns)", "(first + columns)", WORKLOADS),
     Mutant("onchip/silicon/bounds.py", "min(height, p * r)", "height", WORKLOADS),
     Mutant("onchip/silicon/predict.py", "device - run.launch_s + empty", "device + empty", PREDICT),

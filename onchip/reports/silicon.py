@@ -9,6 +9,7 @@ Does not: price anything.
 
 from __future__ import annotations
 
+from onchip.ir.bands import band_of
 from onchip.ir.forecast import Forecast, Step
 from onchip.ir.report import Layer, Memory, Parts, Report
 from onchip.ir.trace import CAUSES, bound_of
@@ -25,14 +26,16 @@ def summarize_forecast(forecast: Forecast) -> Report:
     chip, seconds = forecast.chip, forecast.device_s
     layers = tuple(_layer(step, forecast) for step in forecast.steps)
     waterfall = _sum(layers, forecast.per_run_s)
-    batch, macs = forecast.model.batch, sum(step.macs for step in forecast.steps)
+    macs, rate = sum(step.macs for step in forecast.steps), forecast.model.batch / seconds if seconds else 0.0
+    band = band_of(chip, "network")
+    told = (CLAIM,) if band is None else (CLAIM, str(band))
     return Report(
         model=forecast.model,
         chip=facts(chip, forecast.dtype),
         dtype=forecast.dtype,
         cycles=sum(layer.cycles for layer in layers),
-        latency_s=Quantity(seconds, "s"),
-        throughput_per_s=Quantity(batch / seconds if seconds else 0.0, "1/s"),
+        latency_s=Quantity(seconds, "s") if band is None else band.of_time(seconds),
+        throughput_per_s=Quantity(rate, "1/s") if band is None else band.of_rate(rate),
         energy_j=None,
         power_w=None,
         utilization=Quantity(_used(macs, seconds, forecast), ""),
@@ -41,7 +44,7 @@ def summarize_forecast(forecast: Forecast) -> Report:
         waterfall=waterfall,
         energy_parts=(),
         layers=layers,
-        assumptions=(*forecast.model.assumptions, CLAIM),
+        assumptions=(*forecast.model.assumptions, *told),
         tool=tool(),
         kind="silicon",
     )

@@ -2,7 +2,8 @@
 
 In:       the public measurements of the package, docs/accuracy.md in the working directory.
 Out:      the text between the two markers of the page anew: every group beside both baselines, the worst rows, the
-          rows that beat their own bound, and what is refused; and docs/accuracy.json, what the tests compare with.
+          rows that beat their own bound, the bands, and what is refused; docs/accuracy.json, what the tests compare
+          with; and the bands of the package (ir/bands.py).
 Promises: the same text for the same chips, rows and program; nothing that went badly is left out.
 """
 
@@ -14,11 +15,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from onchip.ir.bands import FILE, Band, write
+from onchip.silicon.bands import make_bands, residuals
 from onchip.silicon.measurements import PUBLIC
 from onchip.silicon.predict import Prediction
 from onchip.silicon.scores import Group, Validation, percentile
 from onchip.silicon.text import beats_baselines, group_cells, verdict
 from onchip.silicon.validate import validate
+from onchip.units import DASH
 
 BEGIN, END = "<!-- begin: python -m onchip.silicon.page -->", "<!-- end -->"
 WORST_PER_GROUP, LEAST_FACTOR = 2, 1.5
@@ -50,6 +54,8 @@ def page_text(validation: Validation) -> str:
         f"**Better than their own roofline**: {len(validation.beats_bound)} rows "
         "(warm caches, weights that stay on the chip, another algorithm). With and without them:", "",
         *_beaten(validation), "",
+        "**Bands** of a predicted time, and the share of rows that bands made without them covered:", "",
+        *_bands(make_bands(residuals(validation.predictions))), "",
         f"**Refused**: {len(validation.refusals)} rows.", "", *_refused(validation), "", END,
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
@@ -96,6 +102,18 @@ def _beaten(validation: Validation) -> list[str]:
     return _table(("group", "rows", "median / p90", "without them"), rows, left=1)
 
 
+def _bands(bands: Sequence[Band]) -> list[str]:
+    rows = [
+        (
+            band.level, band.of or DASH, band.workload, f"{band.low:.2f} to {band.high:.2f}", str(band.n),
+            f"{100 * band.left_out:.0f} % of {band.n_judged}",
+        )
+        for band in bands
+    ]  # fmt: skip
+    heads = ("evidence", "of", "workload", "measured / predicted", "rows", "covered, left out")
+    return _table(heads, rows, left=3)
+
+
 def _refused(validation: Validation) -> list[str]:
     counted: Counter[tuple[str, str, str]] = Counter()
     first: dict[tuple[str, str, str], str] = {}
@@ -126,8 +144,9 @@ def replaced(page: str, section: str) -> str:
 
 
 def main(folder: Path) -> int:
-    """Write docs/accuracy.md and docs/accuracy.json."""
+    """Write docs/accuracy.md, docs/accuracy.json and the bands of the package."""
     validation = validate(PUBLIC)
+    FILE.write_text(write(make_bands(residuals(validation.predictions))), encoding="utf-8")
     page = folder / "accuracy.md"
     page.write_text(replaced(page.read_text(encoding="utf-8"), page_text(validation)), encoding="utf-8")
     text = json.dumps(limits(validation.groups), indent=1, ensure_ascii=False)
