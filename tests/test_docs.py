@@ -29,7 +29,14 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"))
 )
-EXECUTED = ("README.md", "docs/tour.md", "docs/chips.md", "docs/accuracy.md", "docs/measurements.md")
+EXECUTED = (
+    "README.md",
+    "docs/tour.md",
+    "docs/chips.md",
+    "docs/accuracy.md",
+    "docs/measurements.md",
+    "docs/scale-sim.md",
+)
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("docs/*.py"), *ROOT.glob("examples/*.py"))
 )  # fmt: skip

@@ -50,7 +50,7 @@ def _table(rows: Sequence[Sequence[str]], left: frozenset[int]) -> list[str]:
 
 
 def _choices(explanation: Explanation) -> list[str]:
-    rows = [("assumption", "here", "other", "cycles then", "change", "try it")]
+    rows = [("assumption", "here", "other", "cycles then", "change", "--set")]
     rows += [_choice(choice, explanation.cycles) for choice in explanation.choices]
     return _table(rows, frozenset({0, 1, 2, 5}))
 
@@ -58,7 +58,7 @@ def _choices(explanation: Explanation) -> list[str]:
 def _choice(choice: Choice, cycles: int) -> tuple[str, ...]:
     told = DASH if choice.cycles is None else count(choice.cycles)
     change = DASH if choice.cycles is None or not cycles else percent(choice.cycles / cycles - 1)
-    return choice.name, choice.here, choice.other, told, change, choice.options
+    return choice.name, choice.here, choice.other, told, change, choice.options.replace("--set ", "")
 
 
 def percent(share: float) -> str:

@@ -15,7 +15,7 @@ def test_the_verb(onchip: Onchip, tmp_path: Path) -> None:
     words = ("estimate", tmp_path / "net.csv", "--chip", tmp_path / "tpu.cfg")
     plain, why = onchip(*words).out, onchip(*words, "--explain").out
     assert why.startswith(plain.rstrip("\n"))
-    assert re.search(r"\n  weight load +serial +hidden +[\d ]+ +−\d+ %  --set matrix.weight_load=hidden\n", why)
+    assert re.search(r"\n  weight load +serial +hidden +[\d ]+ +−\d+ %  matrix.weight_load=hidden\n", why)
     assert re.search(r"\n  big +[\d ]+  .*  65 918  89 984\n", why)
     assert max(len(line) for line in why[len(plain) :].splitlines()) <= 100
     made = onchip(*words, "--layer", "big", "--json").valid("report-1.json")["explain"]
