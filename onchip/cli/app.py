@@ -179,6 +179,28 @@ def compare(
 
 
 @app.command()
+def whatif(
+    model: ModelName,
+    chip: ChipName,
+    batch: Batch = None,
+    seq: Seq = None,
+    shape: Shapes = None,
+    dtype: Dtype = None,
+    sets: Sets = None,
+    knobs: Annotated[bool, typer.Option("--knobs", help="halve and double each number of the chip as well")] = False,
+    effort: Effort = "default",
+    as_json: AsJson = False,
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Say what changes of a chip are worth: each --set, all together, or every number halved and doubled."""
+    from onchip.cli.price import whatif as work
+
+    request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
+    work(request, chip, sets or [], knobs=knobs, as_json=as_json, output=output, quiet=quiet)
+
+
+@app.command()
 def diff(
     before: Annotated[Path, typer.Argument(metavar="A.json", help="a report of estimate --json or run --json")],
     after: Annotated[Path, typer.Argument(metavar="B.json", help="the report to compare with it")],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
 from onchip.cli.output import dump, show, show_json, working, write_file
-from onchip.errors import OnchipError, UsageError
+from onchip.errors import DoesNotFit, NotSupported, OnchipError, UsageError
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
@@ -107,6 +107,45 @@ def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple
 
     times = FULL_WORK if effort > EFFORT else 1
     return try_first(report.expected, chip, reprice, can_batch="batch" in graph.symbols, effort=times)
+
+
+def whatif(
+    request: Request, chip_name: str, sets: list[str], *, knobs: bool, as_json: bool, output: Path | None, quiet: bool
+) -> None:
+    """Print what changes of a chip are worth, and which of its numbers the time reacts to."""
+    from onchip import pipeline
+    from onchip.reports import whatif as work
+
+    effort = effort_of(request.effort)
+    chip, graph = load_chip(chip_name, None), pipeline.bind_batch(bind(load_graph(request), request))
+    base = pipeline.on_silicon(graph, chip, dtype=request.dtype, effort=effort)
+
+    def priced(texts: list[str]) -> work.Variant:
+        told = " and ".join(texts)
+        try:
+            changed = load_chip(chip_name, texts)
+            return work.Variant(told, pipeline.on_silicon(graph, changed, dtype=request.dtype, effort=effort))
+        except (NotSupported, DoesNotFit) as error:
+            return work.Variant(told, None, str(error))
+
+    def reprice(change: dict[str, str]) -> Report | None:
+        try:
+            return pipeline.on_silicon(graph, chip.replace(change), dtype=base.dtype, effort=effort)
+        except OnchipError:
+            return None
+
+    with working(f"{request.model}: what if"):
+        variants = [priced([text]) for text in sets] + ([priced(sets)] if len(sets) > 1 else [])
+        turned = work.knobs(base, chip, reprice) if knobs or not sets else ()
+    action = f"Next:  onchip estimate {request.words} --chip {chip.name}{''.join(f' --set {text}' for text in sets)}"
+    text = work.whatif_text(base, variants, turned, action=action)
+    made = work.whatif_json(base, variants, turned)
+    if output is not None:
+        write_file(output, dump(made) if output.suffix == ".json" else text)
+    if as_json:
+        show_json(made)
+    else:
+        show(work.verdict(base, variants, turned) if quiet else text)
 
 
 def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:
