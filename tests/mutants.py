@@ -334,6 +334,12 @@ MUTANTS = (
         "int(np.floor(6.0 / made.scale[0]))",
         "tests/ops/test_litert.py",
     ),
+    Mutant(
+        "onchip/forecast/recurrent.py",
+        "(steps - 1) * far * weights",
+        "far * weights",
+        "tests/forecast/test_recurrent.py",
+    ),
     Mutant("onchip/forecast/rows.py", "again = (rows.reads - 1)", "again = rows.reads", "tests/forecast/test_rows.py"),
     Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"

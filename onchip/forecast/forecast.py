@@ -21,6 +21,7 @@ from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.products import price_products
+from onchip.forecast.recurrent import RECURRENT, price_recurrent
 from onchip.forecast.row_stationary import price_row_stationary
 from onchip.forecast.rows import NORMS, SOFTMAX, price_rows
 from onchip.forecast.traffic import Start, Traffic, traffic_of
@@ -42,6 +43,7 @@ ROWS = (
 PRICES: dict[str, Price] = {
     **dict.fromkeys(ROWS, price_rows),
     **dict.fromkeys(PRODUCTS, price_products),
+    **dict.fromkeys(RECURRENT, price_recurrent),
     "conv2d": price_conv,
     "attention": price_attention,
 }

@@ -39,11 +39,19 @@ GEMM = Kind()
 
 
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
-    """Return the cost of a kernel whose anchor is a product: on a systolic array, or in tiles on many cores."""
-    product = product_of(kernel)
-    if m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes:
-        return price_array_product(product, traffic, m)
-    return with_epilogue(fastest(product, traffic.far, m), kernel, m)
+    """Return the cost of a kernel whose anchor is a product."""
+    cost = price_product(product_of(kernel), traffic, m)
+    return cost if on_arrays(m) else with_epilogue(cost, kernel, m)
+
+
+def price_product(product: Product, traffic: Traffic, m: Machine) -> Cost:
+    """Return the cost of one product: on a systolic array, or in tiles on many cores."""
+    return price_array_product(product, traffic, m) if on_arrays(m) else fastest(product, traffic.far, m)
+
+
+def on_arrays(m: Machine) -> bool:
+    """Return whether products of the dtype run on systolic arrays."""
+    return m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes
 
 
 def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:
