@@ -340,6 +340,15 @@ MUTANTS = (
         "far * weights",
         "tests/forecast/test_recurrent.py",
     ),
+    Mutant(
+        "onchip/forecast/attention.py", "n - 1 - ends, slots", "n - ends, slots", "tests/forecast/test_attention.py"
+    ),
+    Mutant(
+        "onchip/forecast/attention_decode.py",
+        "n_bytes <= m.shared_bytes / 2",
+        "n_bytes <= m.shared_bytes",
+        "tests/forecast/test_attention.py",
+    ),
     Mutant("onchip/forecast/rows.py", "again = (rows.reads - 1)", "again = rows.reads", "tests/forecast/test_rows.py"),
     Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"

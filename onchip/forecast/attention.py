@@ -31,36 +31,60 @@ from onchip.forecast.machine import WIDE_BYTES, Machine
 from onchip.forecast.traffic import Traffic
 
 CACHE_KERNELS = 2  # read off the public attention rows: rotary embedding and cache update; offsets of sequences
-ROWS, KEYS, LEAST_ROWS = (64, 128, 256, 512), (64, 128, 256, 512), 16
+ROWS, KEYS, LEAST_ROWS = (64, 128, 256, 512), (128, 256, 512), 16
+SHORT_KEYS = 64  # of a step, where no longer one fits
+GAIN = 1.03  # assumed: a library takes a larger tile for more than this
 
 
 def price_attention(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
-    """Return the cost of the fastest kernel, with the cache's kernels before it."""
+    """Return the cost of the kernel, with the cache's kernels before it."""
     a = heads_of(kernel, m)
     if a.queries * a.group <= DECODE_ROWS:
         cost = price_decode(a, traffic, m)
+    elif is_dynamic(m):
+        cost = _tiled(a, library_tile(a, m), traffic, m)
     else:
         cost = min((_tiled(a, tile, traffic, m) for tile in tiles(a, m)), key=lambda cost: cost.seconds)
     causes, launches = (*cost.causes, *_cache(a, m)), 1 + CACHE_KERNELS * a.is_cached
     return Cost(causes, cost.how, cost.far_bytes, launches)
 
 
-def tiles(a: Heads, m: Machine) -> Iterator[Tile]:
-    """Yield the smallest tile, and those whose operands fit in local memory and whose sums fit in the accumulators.
+def library_tile(a: Heads, m: Machine) -> Tile:
+    """Return the tile that a library has for heads of a width: the fastest per score in steady state, small if it may.
+
+    A compiler chooses for the shape instead.
+    """
+    rates = [(_steady_s(a, tile, m), tile) for tile in tiles(a, m)]
+    best = min(seconds for seconds, _ in rates)
+    good = (tile for seconds, tile in rates if seconds <= GAIN * best)
+    return min(good, key=lambda tile: (tile.rows * tile.keys, -tile.resident))
+
+
+def tiles(a: Heads, m: Machine) -> tuple[Tile, ...]:
+    """Return the tiles whose operands fit in local memory and whose sums fit in the accumulators, or the smallest.
 
     A tile of registers is multiplied whole; arrays take the rows that there are. One tall tile fills a core as
     `cores.resident_tiles` small ones do.
     """
-    most = m.chip.cores.resident_tiles
-    for rows in (_least_rows(a), *ROWS):
-        for keys in (a.keys,) if a.holds_rows else KEYS:
+    for widths in ((a.keys,),) if a.holds_rows else (KEYS, (SHORT_KEYS,)):
+        fitting = tuple(tile for tile in _candidates(a, widths, m) if _fits(a, tile, m))
+        if fitting:
+            return fitting
+    return (next(_candidates(a, (a.keys if a.holds_rows else SHORT_KEYS,), m)),)
+
+
+def _candidates(a: Heads, widths: tuple[int, ...], m: Machine) -> Iterator[Tile]:
+    most, least = m.chip.cores.resident_tiles, _least_rows(a)
+    for rows in (least, *(rows for rows in ROWS if least < rows < 2 * a.queries)):
+        for keys in widths:
             for resident in sorted({most, 1}) if rows >= ROWS[0] * most else (most,):
-                given = (min(rows, a.queries), min(keys, a.keys)) if on_array(m) else (rows, keys)
-                tile = Tile(*given, resident)
-                is_smallest = rows == _least_rows(a) and keys in (KEYS[0], a.keys)
-                is_useful = rows < 2 * a.queries and keys < 2 * max(a.keys, KEYS[0])
-                if is_smallest or (is_useful and _fits(a, tile, m)):
-                    yield tile
+                yield Tile(*((min(rows, a.queries), min(keys, a.keys)) if on_array(m) else (rows, keys)), resident)
+
+
+def _steady_s(a: Heads, tile: Tile, m: Machine) -> float:
+    """Return a core's seconds for a score: both units, or the shared level that feeds keys and values."""
+    feed = tile.keys * (a.width + a.value_width) * m.bytes * m.cores / m.shared_bytes_per_s
+    return max(sum(step_s(a, tile, m)), feed) / (tile.rows * tile.keys)
 
 
 def _tiled(a: Heads, tile: Tile, traffic: Traffic, m: Machine) -> Cost:
@@ -116,7 +140,8 @@ def _fits(a: Heads, tile: Tile, m: Machine) -> bool:
     local = m.chip.local
     operands = (tile.rows * a.width + tile.keys * (a.width + a.value_width)) * m.bytes
     scores = tile.rows * tile.keys * m.bytes if a.holds_rows else 0
-    sums = tile.rows * (a.value_width + (0 if a.holds_rows else tile.keys)) * WIDE_BYTES
+    weights = 0 if a.holds_rows else tile.keys * (WIDE_BYTES + m.bytes)  # scores, and as the second product reads them
+    sums = tile.rows * (a.value_width * WIDE_BYTES + weights)
     return (operands + scores) * tile.resident <= local.size_bytes and sums * tile.resident <= local.accumulator_bytes
 
 

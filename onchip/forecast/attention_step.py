@@ -19,10 +19,11 @@ from onchip.forecast.machine import Machine
 from onchip.forecast.product import Product
 
 # fitted on the public attention rows, shared by all chips
-MATRIX_SHARE = 0.77  # of what products alone reach of the matrix unit's peak
+LOADS_SHOWN = 0.33  # of the time in which threads load the matrix unit's operands from local memory
 START_LATENCIES = 10.0  # dependent round trips to memory from the start of a tile to its last store
 BYTES_IN_FLIGHT = 7000  # of a core whose loads are plain
 NEAR_LATENCY = 0.45  # assumed: of the shared level, relative to far memory's (published L2 : DRAM latencies)
+REGISTER_ROWS = 16  # queries that one load of keys serves (PTX ISA: mma.m16n8k16 and the like)
 SCORE_OPS = ("max", "mac", "exp", "add", "copy")  # of a score: largest, scale and subtract, exp, sum, convert
 
 
@@ -36,13 +37,15 @@ class Tile:
 
 
 def step_s(a: Heads, tile: Tile, m: Machine) -> tuple[float, float]:
-    """Return the seconds of one core's matrix unit, and of its lanes that the matrix unit does not hide, a step."""
+    """Return the seconds of one core's matrix unit, and of its threads that the matrix unit does not hide, a step."""
     matrix = _products_s(a, tile, m)
     ops = (*SCORE_OPS, "add") if a.has_bias else SCORE_OPS
     lanes = sum(m.lane_s(op, tile.rows * tile.keys, 1) for op in ops)
     lanes += m.lane_s("mul", tile.rows * a.value_width, 1)  # the sums so far, scaled to a new largest score
-    hidden = 0.0 if m.on_lanes else m.chip.overlap.matrix_vector * min(matrix, lanes)
-    return matrix, lanes - hidden
+    if m.on_lanes:
+        return matrix, lanes
+    overlap = m.chip.overlap.matrix_vector
+    return matrix, lanes - overlap * min(matrix, lanes) + (1 - overlap) * _loads_s(a, tile, m)
 
 
 def is_dynamic(m: Machine) -> bool:
@@ -81,7 +84,15 @@ def _products_s(a: Heads, tile: Tile, m: Machine) -> float:
         )
         return sum(array_cycles(p, m) for p in products) / units / (m.clock_hz * m.achieved)
     macs = tile.rows * tile.keys * (_padded(a.width, m) + _padded(a.value_width, m))
-    return macs / (m.core_macs_per_s * m.achieved * MATRIX_SHARE)
+    return macs / (m.core_macs_per_s * m.achieved)
+
+
+def _loads_s(a: Heads, tile: Tile, m: Machine) -> float:
+    """Return the seconds that a step waits for operands: threads load them where tiles are handed to threads."""
+    if not is_dynamic(m):
+        return 0.0
+    n_bytes = ceil(tile.rows / REGISTER_ROWS) * tile.keys * (a.width + a.value_width) * m.bytes
+    return LOADS_SHOWN * n_bytes / (float(m.chip.local.read_bytes_per_cycle) * m.clock_hz)
 
 
 def _padded(width: int, m: Machine) -> int:

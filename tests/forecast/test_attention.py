@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from onchip import pipeline
 from onchip.chip import Chip
-from onchip.forecast.attention import steps, tiles, waves_s
+from onchip.forecast.attention import library_tile, steps, tiles, waves_s
 from onchip.forecast.attention_decode import stream_s
 from onchip.forecast.attention_step import Tile, step_s
 from onchip.forecast.heads import Heads
@@ -70,11 +70,14 @@ def test_a_causal_mask_hides_steps() -> None:
 
 
 def test_a_step_on_a100_by_hand() -> None:
-    """64 x 128 scores of width 128: 2 x 64 x 128 x 128 MACs at 1024 a cycle; 16 exp and 64 others a cycle."""
+    """64 x 128 scores of width 128: 2 x 64 x 128 x 128 MACs at 1024 a cycle; 16 exp and 64 others a cycle; each 16 rows
+    load 128 keys and values, 512 bytes each, at 128 bytes a cycle, and wait for a third of it.
+    """
     m = replace(machine(A100, "bf16"), achieved=1.0)
     matrix, vector = step_s(HEADS, Tile(64, 128), m)
-    assert matrix * 0.77 * 1.41e9 == pytest.approx(2 * 64 * 128 * 128 / 1024)
-    assert vector * 1.41e9 == pytest.approx(64 * 128 * (1 / 16 + 4 / 64) + 64 * 128 / 64)
+    assert matrix * 1.41e9 == pytest.approx(2 * 64 * 128 * 128 / 1024)
+    loads = 0.33 * 4 * 128 * 512 / 128
+    assert vector * 1.41e9 == pytest.approx(64 * 128 * (1 / 16 + 4 / 64) + 64 * 128 / 64 + loads)
 
 
 def test_overlap_hides_the_shorter_unit() -> None:
@@ -89,9 +92,22 @@ def test_overlap_hides_the_shorter_unit() -> None:
 
 def test_tiles_fit_the_memories_of_a_core() -> None:
     """A100: 164 KiB of local memory, 256 KiB of registers; sums of a tile are 32-bit scores and outputs."""
-    for tile in tiles(replace(HEADS, queries=4096, keys=4096), machine(A100, "bf16")):
+    long, m = replace(HEADS, queries=4096, keys=4096), machine(A100, "bf16")
+    assert library_tile(long, m) == Tile(64, 128, 2)
+    for tile in tiles(long, m):
         assert tile.resident * 2 * (tile.rows * 128 + tile.keys * 256) <= 164 * 1024
-        assert tile.resident * 4 * tile.rows * (128 + tile.keys) <= 256 * 1024
+        assert tile.resident * tile.rows * (4 * 128 + 6 * tile.keys) <= 256 * 1024
+
+
+def test_wide_heads_take_tall_tiles_alone() -> None:
+    """64 x 64 of width 256 twice are 192 KiB; 128 x 64 alone are 128 KiB, and fill a core as well."""
+    assert library_tile(replace(HEADS, width=256, value_width=256), machine(A100, "bf16")) == Tile(128, 64, 1)
+
+
+def test_as_many_tiles_share_a_core_as_fit() -> None:
+    """Keys that the shared level feeds slowly want tall tiles: 128 x 128 of width 64 twice are just 256 KiB of sums."""
+    slow = machine(H100.replace({"achieved.shared": 1.0}), "bf16")
+    assert library_tile(replace(HEADS, width=64, value_width=64), slow) == Tile(128, 128, 2)
 
 
 def test_heads_are_padded_to_the_unit() -> None:
@@ -207,8 +223,26 @@ def test_chips_without_floats_keep_rows_or_spill_them() -> None:
     assert long.dram_bytes >= 128 * (2 * 64 + 2 * 65536) + 2 * 64 * 65536
 
 
-def test_hopper_hides_softmax_and_ampere_does_not() -> None:
-    made = (attention(chip, batch=4, heads=32, q_len=4096, kv_len=4096) for chip in (A100, H100))
-    share = {forecast.chip.name: parts(forecast) for forecast in made}
-    assert share["h100-sxm"]["vector"] < 0.1 * share["h100-sxm"]["matrix"]
-    assert share["a100-sxm-80gb"]["vector"] > 0.3 * share["a100-sxm-80gb"]["matrix"]
+def test_hopper_comes_near_to_what_is_published_for_it() -> None:
+    """Shah 2024 (FlashAttention-3), abstract: 0.75 of the peak at best, with 16-bit operands."""
+    made = attention(H100, batch=1, heads=16, q_len=16384, kv_len=16384)
+    peak = H100.peak_macs_per_cycle("bf16") * H100.clock_of("bf16") * H100.cores.count
+    assert 0.5 < 2 * 16 * 16384**2 * 128 / peak / made.device_s <= 0.75
+
+
+ROWS = {  # measured on a100-sxm-80gb: batch, heads, queries, keys -> milliseconds (onchip/silicon/data)
+    (1, 64, 16384, 16384): 29.786794,
+    (1, 8, 4096, 4096): 0.377173,
+    (8, 64, 1024, 1024): 1.5802,
+    (1, 64, 1, 8192): 0.2125,
+    (64, 64, 1, 2048): 2.440192,
+    (1, 8, 1, 2): 0.0109,
+}
+
+
+@pytest.mark.parametrize("sizes", ROWS, ids=str)
+def test_rows_that_were_measured(sizes: tuple[int, int, int, int]) -> None:
+    """The targets' medians: 6 % where all tokens are new, 12 % for one new token."""
+    batch, heads, queries, keys = sizes
+    made = attention(batch=batch, heads=heads, q_len=queries, kv_len=keys, causal=int(queries > 1))
+    assert made.device_s * 1e3 == pytest.approx(ROWS[sizes], rel=0.06 if queries > 1 else 0.12)
