@@ -305,7 +305,10 @@ class Achieved:
     vector: Factor = 0.8  # of the vector lanes' peak, where products run there
     dram: Factor = 0.85  # of the bandwidth of far memory
     shared: Factor = 1.0  # of the bandwidth of the first shared level; above 1 where loads are multicast
-    tile_s: Annotated[Seconds, Field(alias="tile")] = Fraction(0)  # start and end of an output tile on a core
+    tile_s: Annotated[Seconds, Field(alias="tile")] = Fraction(0)  # start and end of a product's tiles, once a kernel
+    prefetch_bytes: Annotated[Bytes, Field(alias="prefetch")] = (
+        256  # of each row of operands, along the depth, in flight
+    )
 
 
 @dataclass(frozen=True, slots=True)

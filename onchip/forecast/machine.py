@@ -36,7 +36,8 @@ class Machine:
     shared_bytes_per_s: float  # achieved; infinite where there is no shared level
     launch_s: float  # kernel floor on the device
     sync_s: float  # a step that all cores must finish
-    tile_s: float  # start and end of an output tile
+    tile_s: float  # start and end of a kernel's tiles
+    prefetch_bytes: float  # of each row of a tile's operands that are in flight
 
     @property
     def on_lanes(self) -> bool:
@@ -77,4 +78,5 @@ def machine(chip: Chip, dtype: str) -> Machine:
         launch_s=float(chip.launch.in_graph_s),
         sync_s=float(chip.sync.all_cores_s),
         tile_s=float(reach.tile_s),
+        prefetch_bytes=reach.prefetch_bytes,
     )

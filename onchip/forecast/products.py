@@ -21,8 +21,13 @@ from onchip.forecast.machine import WIDE_BYTES, Machine
 from onchip.forecast.product import Product, product_of
 from onchip.forecast.traffic import Traffic
 
-TILE_M, TILE_N, SPLITS = (16, 32, 64, 128, 256), (32, 64, 128, 256), (1, 2, 3, 4, 6, 8, 12, 16)
-LARGEST_TILE, SHORTEST_K = 128 * 256, 256
+TILE_M, TILE_N = (16, 32, 64, 128, 256), (8, 16, 32, 64, 128, 256)
+SPLITS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 64, 80, 128, 256)
+LARGEST_TILE, SHORTEST_K = 128 * 256, 128
+MATRIX_ROWS = 64  # of a tile that keeps all matrix units of a core busy: 16 rows for each of four
+SUMS_SHARE, MOST_RESIDENT = 0.5, 8  # tiles on a core at once: their sums fill at most half of its registers (assumed)
+# a second pass adds the partial sums of split-K: fitted on the bf16 products of A100 and H100, shared by all chips
+REDUCE_S = 1.8e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +60,49 @@ def on_arrays(m: Machine) -> bool:
 
 
 def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:
-    """Return the cost of the fastest candidate: max of compute, port, shared level per wave; far memory; reduction."""
+    """Return the cost of the fastest candidate: cores and far memory side by side, then the sum over splits.
+
+    What hides of the shorter of the two is `overlap.memory_compute`.
+    """
     tm, tn, splits = candidates()
     k = np.ceil(p.k / splits)
     tiles = p.batch * np.ceil(p.m / tm) * np.ceil(p.n / tn) * splits
-    active, waves = np.minimum(tiles, m.cores), np.ceil(tiles / m.cores)
-    compute = np.maximum(tm, 64) * tn * k / (m.core_macs_per_s * m.achieved * kind.share)
-    compute = np.where(waves > 1, compute, compute / kind.alone)
-    read = float(m.chip.local.read_bytes_per_cycle) * m.clock_hz
-    port = (tm + tn) * k * m.bytes / read
-    feed = (tm + tn) * k * m.bytes / np.minimum(m.shared_bytes_per_s / active, m.core_bytes_per_s)
-    tile = np.maximum(np.maximum(compute, port), feed) + m.tile_s
-    far = far_bytes / np.minimum(m.dram_bytes_per_s, m.core_bytes_per_s * active)
+    inner = _core_seconds(tiles, k, m, kind)
+    far = far_bytes / np.minimum(m.dram_bytes_per_s, m.core_bytes_per_s * np.minimum(tiles, m.cores))
     partial = 2 * p.batch * p.m * p.n * WIDE_BYTES * splits / m.shared_bytes_per_s if m.shared_bytes else 0.0
-    reduce = np.where(splits > 1, partial + m.sync_s, 0.0)
-    total = np.maximum(waves * tile, far) + reduce
-    total = np.where((splits > 1) & (k < SHORTEST_K), np.inf, total)
-    total = np.where((splits > kind.most_splits) | (tm < kind.least_tile) | (tn < kind.least_tile), np.inf, total)
+    reduce = np.where(splits > 1, partial + REDUCE_S, 0.0)
+    shown = (1 - m.chip.overlap.memory_compute) * np.minimum(inner, far)
+    total = np.maximum(inner, far) + shown + reduce
+    refused = (splits > kind.most_splits) | (tm < kind.least_tile) | (tn < kind.least_tile)
+    total = np.where(refused | ((splits > 1) & (k < SHORTEST_K)), np.inf, total)
     best = int(np.argmin(total))
-    inner = waves[best] * tile[best]
-    cause = ("memory", float(far[best])) if far[best] >= inner else ("matrix", float(inner))
-    how = f"tile {tm[best]} x {tn[best]}, split-K {splits[best]}, {int(waves[best])} waves on {int(active[best])} cores"
-    return Cost((cause, ("sync", float(np.broadcast_to(reduce, total.shape)[best]))), how)
+    longer, shorter = ("memory", "matrix") if far[best] >= inner[best] else ("matrix", "memory")
+    seconds = float(np.maximum(inner, far)[best])
+    waves, active = int(np.ceil(tiles[best] / m.cores)), int(min(tiles[best], m.cores))
+    how = f"tile {tm[best]} x {tn[best]}, split-K {splits[best]}, {waves} waves on {active} cores"
+    after = float(np.broadcast_to(reduce, total.shape)[best]) + m.tile_s
+    return Cost(((longer, seconds), (shorter, float(shown[best])), ("sync", after)), how)
+
+
+def _core_seconds(tiles: np.ndarray, k: np.ndarray, m: Machine, kind: Kind) -> np.ndarray:
+    """Return the seconds that cores take for all waves of tiles, operands of far memory aside.
+
+    The longest of: multiply-accumulates; operands through the local port; operands from the shared level, a core's
+    share of it or what it has in flight; and, for tiles that a core works on at once, the latency of each load along k,
+    `achieved.prefetch` bytes of each row at a time (Little's law).
+    """
+    tm, tn, _ = candidates()
+    waves, active = np.ceil(tiles / m.cores), np.minimum(tiles, m.cores)
+    rows = tm if m.on_lanes else np.maximum(tm, MATRIX_ROWS)
+    compute = rows * tn * k / (m.core_macs_per_s * m.achieved * kind.share)
+    compute = np.where(waves > 1, compute, compute / kind.alone)
+    operands = (tm + tn) * k * m.bytes
+    port = operands / (float(m.chip.local.read_bytes_per_cycle) * m.clock_hz)
+    feed = operands / np.minimum(m.shared_bytes_per_s / active, m.core_bytes_per_s)
+    sums = SUMS_SHARE * m.chip.local.accumulator_bytes / WIDE_BYTES
+    resident = np.clip(np.floor(sums / (tm * tn)), 1, MOST_RESIDENT)
+    late = np.ceil(tiles / (m.cores * resident)) * k * m.bytes * m.dram_latency_s / m.prefetch_bytes
+    return np.maximum(waves * np.maximum(np.maximum(compute, port), feed), late)
 
 
 @functools.cache

@@ -131,7 +131,6 @@ def test_a_key_that_cannot_be_fitted_is_refused(rows: Rows, keys: tuple[str, ...
 def test_a_quarter_of_the_rows_is_the_most(rows: Rows) -> None:
     mine = planted(rows)
     assert len(fitted(mine[-3:]).scalars) == len(fitted(mine[-7:]).scalars) == 1
-    assert fitted(mine[:3]).idle[0] == "achieved.dram", "none of these waits for far memory"
     assert len(fitted([*mine[:2], *mine[-6:]]).scalars) == 2
     with pytest.raises(OnchipError, match=r"OC1507 2 scalars: .* 1 on 7 rows"):
         fitted(mine[:7], "achieved.dram", "achieved.matrix")
