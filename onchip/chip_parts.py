@@ -317,6 +317,7 @@ class Algorithms:
 
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
     winograd: Annotated[tuple[tuple[str, tuple[Count, ...]], ...], Pairs(DTYPES)] = ()
+    narrow: tuple[Count, ...] = ()  # lanes: products of up to so many columns read the matrix once for so many of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
 from onchip.forecast.arrays import DATAFLOWS, price_array_product
-from onchip.forecast.cost import Cost
+from onchip.forecast.cost import Cost, longest
 from onchip.forecast.epilogue import with_epilogue
 from onchip.forecast.kernels import Kernel
 from onchip.forecast.machine import WIDE_BYTES, Machine
@@ -50,8 +51,24 @@ def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
 
 
 def price_product(product: Product, traffic: Traffic, m: Machine) -> Cost:
-    """Return the cost of one product: on a systolic array, or in tiles on many cores."""
-    return price_array_product(product, traffic, m) if on_arrays(m) else fastest(product, traffic.far, m)
+    """Return the cost of one product: on a systolic array, for few columns on lanes, or in tiles on many cores."""
+    if on_arrays(m):
+        return price_array_product(product, traffic, m)
+    limit, at_once = m.chip.algorithms.narrow or (0, 1)
+    if m.on_lanes and min(product.m, product.n) <= limit:
+        return _narrow(product, traffic, m, at_once)
+    return fastest(product, traffic.far, m)
+
+
+def _narrow(p: Product, traffic: Traffic, m: Machine, at_once: int) -> Cost:
+    """Return the cost of a library's kernel for few columns: it reads the matrix again for each `at_once` of them."""
+    few, many = sorted((p.m, p.n))
+    again = (ceil(few / at_once) - 1) * p.batch * many * p.k * m.bytes
+    name, rate = ("memory", m.dram_bytes_per_s) if traffic.far else ("shared", m.shared_bytes_per_s)
+    moved = again + (traffic.far or traffic.near)
+    lanes = p.macs / (m.peak_macs_per_s * m.achieved)
+    far = moved if traffic.far else None
+    return Cost((*longest((name, moved / rate), ("vector", lanes)), ("sync", m.tile_s)), "few columns", far)
 
 
 def on_arrays(m: Machine) -> bool:

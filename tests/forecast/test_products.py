@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onchip import pipeline
 from onchip.chip import Chip
 from onchip.forecast.cost import Cost
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.product import Product
 from onchip.forecast.products import REDUCE_S, Kind, candidates, fastest
+from onchip.silicon.workloads import draw
 
 SIZES = st.integers(1, 5000)
 ONE_SPLIT = Kind(most_splits=1)
@@ -76,6 +78,15 @@ def test_a_lone_tile_waits_for_each_load() -> None:
     """k = 4,096 of 2 bytes, 256 bytes in flight a row, 500 ns each: 32 loads one after the other."""
     m = cores(dram_latency_s=500e-9, prefetch_bytes=256.0)
     assert seconds(Product(1, 16, 16, 4096), 0.0, m) == pytest.approx(32 * 500e-9)
+
+
+def test_few_columns_read_the_matrix_again() -> None:
+    """16 columns, 4 at once: 4 times the matrix of 4,096 x 4,096 in fp32, at 0.88 of 732 GB/s (cold)."""
+    graph = draw("gemm", (("M", "4096"), ("N", "16"), ("K", "4096")))
+    chip = Chip.load("p100-pcie?achieved.tile=0us&launch.in_graph=0us&achieved.dram=0.88")
+    once = 4 * (4096 * 4096 + 2 * 16 * 4096)
+    expected = (once + 3 * 4 * 4096 * 4096) / (0.88 * 732e9)
+    assert pipeline.forecast(graph, chip, dtype="fp32", start="cold").device_s == pytest.approx(expected)
 
 
 def test_start_and_end_count_once() -> None:
