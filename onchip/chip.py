@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from onchip import chip_checks, chip_file
+from onchip.chip_energy import Energy
 from onchip.chip_file import Document, Json, Override
 from onchip.chip_parts import (
     DTYPES,
@@ -35,7 +36,6 @@ from onchip.chip_parts import (
     Cores,
     Dram,
     Dtype,
-    Energy,
     Host,
     Launch,
     Local,

@@ -10,8 +10,6 @@ Does not: check one section against another (chip.py does) or know any chip.
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -341,68 +339,6 @@ class Power:
     limit_w: Annotated[Watts, Field(alias="limit")]
     idle_w: Annotated[Watts | None, Field(alias="idle")] = None
     process_m: Annotated[Meters | None, Field(alias="process")] = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sourced:
-    """A number of the energy table with its band and source."""
-
-    value: float
-    unit: str
-    low: float
-    high: float
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class SramPoint:
-    """The energy of reading one byte from an SRAM of a size."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = FORBID
-    size_bytes: Annotated[Bytes, Field(alias="size")]
-    read_j_per_byte: Annotated[Fraction, Unit("J/B"), Field(alias="read")]
-
-
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Energy per event; every number lies within a factor of `band` of the truth, as far as its source tells."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = FORBID
-    node_m: Annotated[Meters, Field(alias="node")]  # the process of the table, not of the chip
-    source: str
-    band: Annotated[float, Field(strict=True, ge=1, le=100)]
-    macs: Annotated[tuple[tuple[str, Annotated[Fraction, Unit("J")]], ...], Pairs(DTYPES), Field(alias="mac")]
-    sram: Annotated[tuple[SramPoint, ...], Field(min_length=1)]
-    dram_j_per_bit: Annotated[Fraction, Unit("J/bit"), Field(alias="dram")]
-    static: Watts
-
-    @property
-    def node_nm(self) -> float:
-        return float(self.node_m * 10**9)
-
-    @property
-    def dram_pj_per_bit(self) -> Sourced:
-        return self._sourced(float(self.dram_j_per_bit * 10**12), "pJ/bit")
-
-    @property
-    def static_w(self) -> Sourced:
-        return self._sourced(float(self.static), "W")
-
-    def mac_pj(self, dtype: str) -> Sourced | None:
-        """Return the energy of one multiply-accumulate, or None where the table has no entry for the dtype."""
-        value = next((joule for name, joule in self.macs if name == chip_dtype(dtype)), None)
-        return None if value is None else self._sourced(float(value * 10**12), "pJ")
-
-    def sram_pj_per_byte(self, size_bytes: int) -> Sourced:
-        """Return the energy of reading one byte; log-log between the table's sizes, its ends beyond them."""
-        points = sorted((math.log(p.size_bytes), math.log(float(p.read_j_per_byte * 10**12))) for p in self.sram)
-        x = min(max(math.log(max(size_bytes, 1)), points[0][0]), points[-1][0])
-        (x0, y0), (x1, y1) = next(((a, b) for a, b in itertools.pairwise(points) if x <= b[0]), (points[0],) * 2)
-        share = (x - x0) / (x1 - x0) if x1 > x0 else 0.0
-        return self._sourced(math.exp(y0 + share * (y1 - y0)), "pJ/B")
-
-    def _sourced(self, value: float, unit: str) -> Sourced:
-        return Sourced(value, unit, value / self.band, value * self.band, self.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,6 +351,25 @@ MUTANTS = (
     ),
     Mutant("onchip/forecast/rows.py", "again = (rows.reads - 1)", "again = rows.reads", "tests/forecast/test_rows.py"),
     Mutant(
+        "onchip/forecast/row_stationary.py",
+        "(cells.inputs - 1) // s",
+        "cells.inputs // s",
+        "tests/forecast/test_row_stationary.py",
+    ),
+    Mutant(
+        "onchip/forecast/row_stationary.py",
+        "far = sizes[0] * found.weight_reads",
+        "far = sizes[0]",
+        "tests/forecast/test_row_stationary.py",
+    ),
+    Mutant("onchip/forecast/energy.py", "kernel.macs * (1 - gated)", "kernel.macs", "tests/forecast/test_energy.py"),
+    Mutant(
+        "onchip/chip_energy.py",
+        "pair for pair in pairs if x <=",
+        "pair for pair in pairs if x >=",
+        "tests/forecast/test_energy.py",
+    ),
+    Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"
     ),
 )

@@ -109,10 +109,11 @@ def test_energy_table() -> None:
     assert mac is not None
     # Horowitz, ISSCC 2014: 8-bit multiply 0.2 pJ, 32-bit add 0.1 pJ; 64-bit read of an 8 KB cache 10 pJ
     assert (mac.value, mac.low, mac.high) == pytest.approx((0.3, 0.15, 0.6))
-    assert energy.mac_pj("fp32") is None
+    assert energy.mac_pj("fp8") is None
     assert energy.sram_pj_per_byte(8 * 1024).value == pytest.approx(10 / 8)
-    assert energy.sram_pj_per_byte(1).value == pytest.approx(10 / 8)
-    assert energy.sram_pj_per_byte(2**30).value == pytest.approx(100 / 8)
+    # beyond the table as between its last sizes: four times the size from 8 to 32 KiB is twice the energy
+    assert energy.sram_pj_per_byte(2 * 1024).value == pytest.approx(5 / 8)
+    assert energy.sram_pj_per_byte(32 * 2**20).value == pytest.approx(500 / 8)
     assert 2.5 < energy.sram_pj_per_byte(256 * 1024).value < 12.5
     assert (energy.dram_pj_per_bit.value, energy.node_nm) == pytest.approx((8.0, 45.0))
 

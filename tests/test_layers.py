@@ -34,7 +34,7 @@ for _position, _layer in enumerate(_ORDER):
         BELOW[_name] = frozenset[str]().union(*_ORDER[:_position])
 # modules that make one layer together
 PARTS = {
-    **dict.fromkeys(("chip_checks", "chip_file", "chip_parts", "chip_scale_sim"), "chip"),
+    **dict.fromkeys(("chip_checks", "chip_energy", "chip_file", "chip_parts", "chip_scale_sim"), "chip"),
     **dict.fromkeys(("probe", "claims", "explain"), "pipeline"),
 }
 # `onchip/__init__.py` names all of the public surface and imports it lazily

@@ -41,8 +41,8 @@ WORDS = {
     "algorithms": "Algorithms of the vendor's libraries beyond direct ones: Winograd output tiles by dtype.",
     "calibration": "Which keys were fitted, on which measurements, and the error of rows left out.",
     "power": "Board or package power.",
-    "energy": "Energy per event with the source of the table; the truth lies within a factor of band. Without this "
-    "table a report has no energy.",
+    "energy": "The process, from which energies of MACs and memories follow, and what does not; the truth lies within "
+    "a factor of band. Without this table a report has no energy.",
     "rounding": "How it can requantize: docs/arithmetic.md.",
 }
 

@@ -17,6 +17,7 @@ from onchip.errors import NotSupported
 from onchip.forecast.attention import price_attention
 from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
+from onchip.forecast.energy import energy_of
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
 from onchip.forecast.machine import Machine, machine
@@ -85,6 +86,7 @@ def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
     far = traffic.far if cost.far_bytes is None else cost.far_bytes
     causes = (*cost.causes, ("launch", m.launch_s * cost.launches))
     names = tuple(node.name for node in kernel.nodes)
+    energy = energy_of(kernel, traffic, cost, sum(seconds for _, seconds in causes), m)
     return Step(
         anchor.name,
         names,
@@ -93,6 +95,7 @@ def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
         far,
         causes,
         cost.how,
-        launches=cost.launches,
+        energy,
+        cost.launches,
         near_bytes=cost.near_bytes,
     )

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from onchip.errors import InternalError
 
-COMPONENTS = ("compute", "sram", "accumulator", "dram", "static")
+# MACs; their operands' way through registers; local memories; accumulators; memory that cores share; far memory; vector
+# lanes; clock tree and control; what flows always
+COMPONENTS = ("compute", "operands", "sram", "accumulator", "shared", "dram", "vector", "clock", "static")
 
 
 @dataclass(frozen=True, slots=True)

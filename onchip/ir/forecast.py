@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from onchip.chip import Chip
 from onchip.errors import InternalError
+from onchip.ir.energy import Energy
 from onchip.ir.program import Model
 
 CAUSES = ("matrix", "vector", "memory", "shared", "sync", "launch")
@@ -34,13 +35,19 @@ class Step:
     dram_bytes: float
     causes: Causes  # seconds
     how: str = ""
-    energy_j: float | None = None
+    energy: tuple[float, ...] | None = (
+        None  # joules in the order of COMPONENTS; None: the chip's tables have no such MAC
+    )
     launches: int = 1  # programs that the device starts for it
     near_bytes: float | None = None  # through the memory next to the array, where the price counts them
 
     @property
     def seconds(self) -> float:
         return sum(seconds for _, seconds in self.causes)
+
+    @property
+    def energy_j(self) -> float | None:
+        return None if self.energy is None else math.fsum(self.energy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Forecast:
     per_run_s: float = 0.0
 
     def __post_init__(self) -> None:
+        _ = self.energy  # its constructor refuses parts that are negative or too few
         for step in self.steps:
             for cause, seconds in step.causes:
                 if cause not in CAUSES or not math.isfinite(seconds) or seconds < 0:
@@ -65,6 +73,15 @@ class Forecast:
     def device_s(self) -> float:
         """Seconds of all kernels and of the run's fixed part."""
         return sum(step.seconds for step in self.steps) + self.per_run_s
+
+    @property
+    def energy(self) -> Energy | None:
+        """Joules of all steps by part, and of the run's fixed part; None where a step has none."""
+        table = self.chip.energy
+        parts = [step.energy for step in self.steps if step.energy is not None]
+        if table is None or len(parts) < len(self.steps):
+            return None
+        return Energy(tuple(parts), float(table.static) * self.per_run_s, table.band, table.sources)
 
     @property
     def launches(self) -> int:

@@ -18,6 +18,7 @@ from onchip.units import DASH, format_value
 if TYPE_CHECKING:
     from onchip.ir.report import Layer, Parts, Report
 
+SHOWN_PARTS = 4  # of energy, the largest
 WORDS = {  # cause -> (in the waterfall, in the verdict)
     "useful": ("useful MACs", "the array does useful MACs"),
     "underfill": ("under-fill", "the array is under-filled"),
@@ -120,7 +121,9 @@ def _energy_parts(report: Report) -> str:
     if report.energy_j is None or not report.energy_j.value:
         return "the chip's energy table cannot price this dtype" if report.energy_j is None else ""
     whole = report.energy_j.value
-    shares = [f"{part} {joules / whole * 100:.0f}" for part, joules in report.energy_parts if joules]
+    parts = sorted(((joules, part) for part, joules in report.energy_parts if joules), reverse=True)
+    shown, rest = parts[:SHOWN_PARTS], sum(joules for joules, _ in parts[SHOWN_PARTS:])
+    shares = [f"{part} {joules / whole * 100:.0f}" for joules, part in (*shown, *([(rest, "other")] if rest else []))]
     return f"{' · '.join(shares)} %"
 
 

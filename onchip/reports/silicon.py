@@ -10,11 +10,12 @@ Does not: price anything.
 from __future__ import annotations
 
 from onchip.ir.bands import band_of
+from onchip.ir.energy import Energy
 from onchip.ir.forecast import Forecast, Step
 from onchip.ir.report import Layer, Memory, Parts, Report
 from onchip.ir.trace import CAUSES, bound_of
 from onchip.reports.roofline import roofline
-from onchip.reports.summary import facts, tool
+from onchip.reports.summary import facts, joules_of, power_of, tool
 from onchip.units import Quantity
 
 NAMES = {"memory": "memory", "shared": "memory", "vector": "vector", "sync": "sync", "launch": "launch"}
@@ -23,8 +24,8 @@ CLAIM = "expected on silicon: closed forms of the vendor's program, not ours; th
 
 def summarize_forecast(forecast: Forecast) -> Report:
     """Return the report of a forecast."""
-    chip, seconds = forecast.chip, forecast.device_s
-    layers = tuple(_layer(step, forecast) for step in forecast.steps)
+    chip, seconds, energy = forecast.chip, forecast.device_s, forecast.energy
+    layers = tuple(_layer(step, forecast, energy) for step in forecast.steps)
     waterfall = _sum(layers, forecast.per_run_s)
     macs, rate = sum(step.macs for step in forecast.steps), forecast.model.batch / seconds if seconds else 0.0
     band = band_of(chip, "network")
@@ -36,13 +37,13 @@ def summarize_forecast(forecast: Forecast) -> Report:
         cycles=sum(layer.cycles for layer in layers),
         latency_s=Quantity(seconds, "s") if band is None else band.of_time(seconds),
         throughput_per_s=Quantity(rate, "1/s") if band is None else band.of_rate(rate),
-        energy_j=None,
-        power_w=None,
+        energy_j=joules_of(energy.total_j, energy, "estimate") if energy is not None else None,
+        power_w=power_of(energy, seconds, "estimate"),
         utilization=Quantity(_used(macs, seconds, forecast), ""),
         memory=Memory(0, chip.local.size_bytes, "", round(forecast.dram_bytes)),
         bound=bound_of(waterfall),
         waterfall=waterfall,
-        energy_parts=(),
+        energy_parts=energy.components if energy is not None else (),
         layers=layers,
         assumptions=(*forecast.model.assumptions, *told),
         tool=tool(),
@@ -50,7 +51,7 @@ def summarize_forecast(forecast: Forecast) -> Report:
     )
 
 
-def _layer(step: Step, forecast: Forecast) -> Layer:
+def _layer(step: Step, forecast: Forecast, energy: Energy | None) -> Layer:
     chip, seconds = forecast.chip, step.seconds
     parts = _parts(step, forecast)
     moved = round(step.dram_bytes)
@@ -61,7 +62,9 @@ def _layer(step: Step, forecast: Forecast) -> Layer:
         kind=step.op,
         cycles=round(seconds * chip.clock_hz),
         latency_s=Quantity(seconds, "s"),
-        energy_j=None,
+        energy_j=joules_of(step.energy_j, energy, "estimate")
+        if energy is not None and step.energy_j is not None
+        else None,
         share=seconds / forecast.device_s if forecast.device_s else 0.0,
         macs=step.macs,
         utilization=_used(step.macs, seconds, forecast),

@@ -42,8 +42,8 @@ def summarize(trace: Trace, energy: Energy | None = None) -> Report:
         cycles=trace.cycles,
         latency_s=Quantity(seconds, "s", fidelity=fidelity),
         throughput_per_s=Quantity(float(batch / latency) if latency else 0.0, "1/s", fidelity=fidelity),
-        energy_j=_joules(energy.total_j, energy, fidelity) if energy is not None else None,
-        power_w=_power(energy, seconds, fidelity),
+        energy_j=joules_of(energy.total_j, energy, fidelity) if energy is not None else None,
+        power_w=power_of(energy, seconds, fidelity),
         utilization=Quantity(_utilization(trace, latency), "", fidelity=fidelity),
         memory=_memory(trace),
         bound=bound_of(tuple(cycles)),
@@ -75,11 +75,11 @@ def _seconds(parts: Iterable[tuple[str, Fraction]], chip: Chip) -> Parts:
     return tuple((cause, float(cycles / chip.clock_hz)) for cause, cycles in parts)
 
 
-def _joules(value: float, energy: Energy, fidelity: Fidelity) -> Quantity:
+def joules_of(value: float, energy: Energy, fidelity: Fidelity) -> Quantity:
     return Quantity(value, "J", value / energy.band, value * energy.band, "analytic", fidelity)
 
 
-def _power(energy: Energy | None, seconds: float, fidelity: Fidelity) -> Quantity | None:
+def power_of(energy: Energy | None, seconds: float, fidelity: Fidelity) -> Quantity | None:
     if energy is None or not seconds:
         return None
     watts = energy.total_j / seconds
@@ -111,7 +111,7 @@ def _layers(trace: Trace, energy: Energy | None, fidelity: Fidelity) -> tuple[La
     joules: Sequence[float | None]
     joules = [sum(parts) for parts in energy.kernels] if energy is not None else [None] * len(trace.kernels)
     return tuple(
-        _layer(kernel, trace, total, _joules(j, energy, fidelity) if j is not None and energy is not None else None)
+        _layer(kernel, trace, total, joules_of(j, energy, fidelity) if j is not None and energy is not None else None)
         for kernel, j in zip(trace.kernels, joules, strict=True)
     )
 

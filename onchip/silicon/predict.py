@@ -198,8 +198,10 @@ def _run(case: Case, chip: Chip, made: Forecast) -> Run:
 
 
 def _besides(case: Case, chip: Chip, made: Forecast | None) -> tuple[float, float | None]:
-    """Return the bytes in on-chip memory and joules, where the row is about them."""
+    """Return the bytes in on-chip memory and joules, where the row is about them: of the forecast where it has them."""
     row = case.measurement
+    if row.metric in ENERGY_METRICS and made is not None and (made.energy is not None or not made.steps):
+        return 0.0, None if made.energy is None else made.energy.total_j
     if row.metric == "glb_mb" and made is not None and made.near_bytes is not None:
         return made.near_bytes, None
     return _of_our_program(case.graph, chip, row.dtype) if row.metric in ("glb_mb", *ENERGY_METRICS) else (0.0, None)
