@@ -36,6 +36,7 @@ from onchip.chip_parts import (
     Cores,
     Dram,
     Dtype,
+    Execution,
     Host,
     Launch,
     Local,
@@ -67,6 +68,7 @@ SECTIONS = (
     "host",
     "launch",
     "sync",
+    "execution",
     "achieved",
     "algorithms",
     "power",
@@ -99,6 +101,7 @@ class Chip:
     host: Host | None = None
     launch: Launch = Launch()
     sync: Sync = Sync()
+    execution: Execution = Execution()
     achieved: Achieved = Achieved()
     algorithms: Algorithms = Algorithms()
     calibration: Calibration | None = None

@@ -292,6 +292,20 @@ class Sync:
 
 
 @dataclass(frozen=True, slots=True)
+class Execution:
+    """How the vendor's runtime runs a network, where that decides its time. The forecast alone reads it.
+
+    mode: `sequential` = all cores work on one kernel after the other; `pipeline` = every kernel has cores of its own
+    and inferences stream through them; `independent` = each core runs whole inferences, a batch is dealt out to them.
+    weights: `streamed` = they come from far memory in every run; `resident` = what fits on the chip stays there.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = FORBID
+    mode: Literal["sequential", "pipeline", "independent"] = "sequential"
+    weights: Literal["streamed", "resident"] = "streamed"
+
+
+@dataclass(frozen=True, slots=True)
 class Achieved:
     """What good programs reach of the peaks in steady state: shared by a family of chips, or fitted.
 

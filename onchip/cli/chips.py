@@ -37,6 +37,8 @@ WORDS = {
     "host": "The link to the host.",
     "launch": "Fixed times: per kernel on the device, per kernel as the host sees it, per run.",
     "sync": "The time until all cores have stopped, per kernel.",
+    "execution": "How the vendor's runtime runs a network: mode = sequential, pipeline or independent; "
+    "weights = streamed or resident. The forecast alone uses it.",
     "achieved": "What good programs reach of the peaks; the forecast alone uses it.",
     "algorithms": "Algorithms of the vendor's libraries beyond direct ones: Winograd output tiles by dtype.",
     "calibration": "Which keys were fitted, on which measurements, and the error of rows left out.",

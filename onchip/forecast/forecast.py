@@ -9,7 +9,7 @@ Does not: look at a chip's name or family.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from onchip.chip import Chip, chip_dtype
@@ -20,14 +20,18 @@ from onchip.forecast.cost import Cost
 from onchip.forecast.energy import energy_of
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
+from onchip.forecast.layers import layer_of
 from onchip.forecast.machine import Machine, machine
+from onchip.forecast.placement import batch_of, place
 from onchip.forecast.products import price_products
 from onchip.forecast.recurrent import RECURRENT, price_recurrent
 from onchip.forecast.row_stationary import price_row_stationary
 from onchip.forecast.rows import NORMS, SOFTMAX, price_rows
+from onchip.forecast.stages import price_stages
+from onchip.forecast.timeline import run_in_order
 from onchip.forecast.traffic import Start, Traffic, traffic_of
 from onchip.ir.forecast import Forecast, Step
-from onchip.ir.graph import Graph
+from onchip.ir.graph import Graph, Node
 from onchip.ir.program import Model
 
 Price = Callable[[Kernel, Traffic, Machine], Cost]
@@ -69,33 +73,56 @@ def forecast(
     """
     m = machine(chip, chip_dtype(dtype))
     kernels, alias = kernels_of(graph)
-    traffics = [replace(traffic, zeros=zeros) for traffic in traffic_of(kernels, alias, m, start)]
-    steps = tuple(_step(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True))
+    for kernel in kernels:
+        _check(kernel.anchor)
+    traffics, costs = _managed(kernels, alias, m) if m.is_managed else _cached(kernels, alias, m, start, zeros)
+    steps = tuple(_step(*parts, m) for parts in zip(kernels, traffics, costs, strict=True))
     told = model or Model(graph.name, graph.hash, graph.macs(), graph.parameters())
     return Forecast(told, chip, m.dtype, steps, float(chip.launch.per_run_s))
 
 
-def _step(kernel: Kernel, traffic: Traffic, m: Machine) -> Step:
-    anchor = kernel.anchor
-    price = FLOWS.get(m.chip.matrix.dataflow, PRICES).get(anchor.op, PRICES.get(anchor.op))
-    if price is None:
-        raise NotSupported(
-            "OC1506", anchor.name, f"no forecast for op {anchor.op}", limit="What is modelled: docs/accuracy.md"
-        )
-    cost = price(kernel, traffic, m)
-    far = traffic.far if cost.far_bytes is None else cost.far_bytes
-    causes = (*cost.causes, ("launch", m.launch_s * cost.launches))
-    names = tuple(node.name for node in kernel.nodes)
-    energy = energy_of(kernel, traffic, cost, sum(seconds for _, seconds in causes), m)
+def _cached(
+    kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine, start: Start, zeros: float | None
+) -> tuple[Sequence[Traffic], Sequence[Cost]]:
+    """Return the traffic and the cost of each kernel by itself."""
+    traffics = [replace(traffic, zeros=zeros) for traffic in traffic_of(kernels, alias, m, start)]
+    flow = FLOWS.get(m.chip.matrix.dataflow, PRICES)
+    prices = [flow.get(kernel.anchor.op, PRICES[kernel.anchor.op]) for kernel in kernels]
+    return traffics, [price(k, t, m) for price, k, t in zip(prices, kernels, traffics, strict=True)]
+
+
+def _managed(
+    kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine
+) -> tuple[Sequence[Traffic], Sequence[Cost]]:
+    """Return the traffic and the cost of each kernel in the chip's mode of execution."""
+    batch = batch_of(kernels)
+    if m.chip.execution.mode == "pipeline":
+        traffics, _ = place(kernels, alias, m)
+        return traffics, price_stages(kernels, traffics, m, batch)
+    if m.chip.execution.mode == "independent":
+        m = replace(m, cores=min(m.cores, batch))
+    traffics, room = place(kernels, alias, m)
+    layers = [layer_of(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True)]
+    return traffics, run_in_order(layers, m, room)
+
+
+def _check(anchor: Node) -> None:
+    if anchor.op not in PRICES:
+        fact, limit = f"no forecast for op {anchor.op}", "What is modelled: docs/accuracy.md"
+        raise NotSupported("OC1506", anchor.name, fact, limit=limit)
+
+
+def _step(kernel: Kernel, traffic: Traffic, cost: Cost, m: Machine) -> Step:
+    causes = (*cost.causes, ("launch", m.launch_s * cost.launches)) if cost.causes else ()
     return Step(
-        anchor.name,
-        names,
-        anchor.op,
-        kernel.macs,
-        far,
-        causes,
-        cost.how,
-        energy,
-        cost.launches,
+        name=kernel.anchor.name,
+        nodes=tuple(node.name for node in kernel.nodes),
+        op=kernel.anchor.op,
+        macs=kernel.macs,
+        dram_bytes=traffic.far if cost.far_bytes is None else cost.far_bytes,
+        causes=causes,
+        how=cost.how,
+        energy=energy_of(kernel, traffic, cost, sum(seconds for _, seconds in causes), m),
+        launches=cost.launches,
         near_bytes=cost.near_bytes,
     )

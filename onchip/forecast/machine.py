@@ -40,6 +40,12 @@ class Machine:
     prefetch_bytes: float  # of each row of a tile's operands that are in flight
 
     @property
+    def is_managed(self) -> bool:
+        """Whether a compiler places what is on the chip: no cache, and arrays that this room has closed forms for."""
+        cached = any(level.managed == "cache" for level in self.chip.shared)
+        return not (cached or self.on_lanes or self.chip.matrix.dataflow == "row_stationary")
+
+    @property
     def on_lanes(self) -> bool:
         """Whether products of this dtype run on the vector lanes."""
         return self.array.unit == "vector"

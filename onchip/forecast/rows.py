@@ -50,7 +50,7 @@ class Rows:
 
 def price_rows(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Return the cost of a kernel without products."""
-    traffic = _touched(kernel, traffic, m)
+    traffic = touched(kernel, traffic, m)
     rows = rows_of(kernel, m)
     cycles = kernel_cycles(kernel, m.chip.vector, integer=m.dtype.startswith("int"))
     if not any(level.managed == "cache" for level in m.chip.shared):
@@ -61,7 +61,7 @@ def price_rows(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     return _threads(rows, traffic, cycles / m.clock_hz / m.cores, m)
 
 
-def _touched(kernel: Kernel, traffic: Traffic, m: Machine) -> Traffic:
+def touched(kernel: Kernel, traffic: Traffic, m: Machine) -> Traffic:
     """Return the traffic with no more read than is picked, for operations that pick."""
     if kernel.anchor.op not in PICKS:
         return traffic
@@ -138,10 +138,15 @@ def cache_bytes(m: Machine) -> float:
     return max((level.size_bytes * count / level.copies for level, count in instances), default=0.0)
 
 
+def again_bytes(rows: Rows, traffic: Traffic, m: Machine) -> float:
+    """Return the far bytes that are read again where a row and its result do not fit in a local memory."""
+    fits = 2 * rows.width * m.bytes <= m.chip.local.size_bytes
+    return 0.0 if fits else (rows.reads - 1) * traffic.far_inputs
+
+
 def _engines(rows: Rows, traffic: Traffic, lanes: float, m: Machine) -> Cost:
     """Return the cost of rows that engines load into local memories: once where row and result fit, else each read."""
-    fits = 2 * rows.width * m.bytes <= m.chip.local.size_bytes
-    again = 0.0 if fits else (rows.reads - 1) * traffic.far_inputs
+    again = again_bytes(rows, traffic, m)
     memory = (traffic.far + again) / m.dram_bytes_per_s
     near = (traffic.near + traffic.far + again) / m.shared_bytes_per_s
     lanes *= ceil(rows.n / m.cores) * m.cores / rows.n

@@ -1,0 +1,93 @@
+"""Kernels on managed chips: blocks by hand, depthwise, first layers, and the roofline below them all."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onchip import pipeline
+from onchip.chip import Chip
+from onchip.forecast.layers import native_cycles
+from onchip.forecast.product import Product
+from onchip.ir.build import GraphBuilder
+from onchip.ir.forecast import Step
+from onchip.silicon.bounds import work_of
+from onchip.silicon.workloads import draw
+
+FAST = {"dram.bandwidth": "100000 GB/s", "dram.latency": "0 ns", "achieved.matrix": 1.0, "achieved.dram": 1.0}
+
+
+def one(made: str | tuple[str, ...]) -> str:
+    assert isinstance(made, str)
+    return made
+
+
+def conv(size: int, channels: int, filters: int, window: int = 3, groups: int = 1, before: bool = True) -> Step:
+    """Return the step of a convolution behind another one, on an Ethos-U65 whose memories cost nothing."""
+    builder = GraphBuilder("conv")
+    x = builder.input("x", (1, size, size, channels))
+    if before:
+        x = one(builder.node("conv2d", (x, builder.constant("w0", (channels, 1, 1, channels), "f32")), "first"))
+    weight = builder.constant("w1", (filters, window, window, channels // groups), "f32")
+    padding = (window // 2,) * 4
+    builder.output(one(builder.node("conv2d", (x, weight), "conv", groups=groups, padding=padding)))
+    keys = {**FAST, "shared.0.bandwidth": "100000 GB/s", "shared.0.size": "64 MiB", "vector.lanes": 4096}
+    chip = Chip.load("ethos-u65-256").replace({**keys, "vector.ops_per_cycle.requantize": 4096})
+    made = pipeline.forecast(builder.finish(), chip, dtype="int8")
+    return made.steps[-1]
+
+
+def test_blocks_of_an_ethos_are_whole() -> None:
+    """A 7 x 7 map is 4 x 4 blocks of 2 x 2 pixels; 60 filters are 8 blocks of 8; 9 taps of 3 blocks of 8 channels."""
+    p = Product(1, 49, 60, 9 * 20, taps=9)
+    assert native_cycles(p, (4, 8, 8), 7, 7) == 16 * 8 * 9 * 3
+    assert conv(7, 20, 60).seconds == pytest.approx(16 * 8 * 9 * 3 / 1e9)
+
+
+def test_pixels_of_other_blocks_are_rows_of_squares() -> None:
+    """8 pixels are 2 x 4, 16 are 4 x 4; a map of 6 x 6 is 3 x 2 and 2 x 2 of them."""
+    p = Product(1, 36, 16, 16)
+    assert native_cycles(p, (8, 16, 16), 6, 6) == 6
+    assert native_cycles(p, (16, 16, 8), 6, 6) == 4 * 2
+
+
+def test_depthwise_runs_on_the_lanes() -> None:
+    """Vela: one block of 4 pixels by 8 channels a cycle and tap: 14 x 14 x 64 x 9 MACs at 32 a cycle."""
+    assert conv(14, 64, 64, groups=64).seconds == pytest.approx(14 * 14 * 64 * 9 / 32e9)
+
+
+def test_the_first_layer_takes_a_row_of_its_window() -> None:
+    """3 taps x 3 channels are 9 deep, 2 blocks of 8, for each of 3 rows; behind another layer each tap is a block."""
+    assert conv(8, 3, 8, before=False).seconds == pytest.approx(16 * 3 * 2 / 1e9)
+    assert conv(8, 3, 8).seconds == pytest.approx(16 * 9 / 1e9)
+
+
+@pytest.mark.parametrize("chip", ["tpu-v1", "hexagon-qcs8550", "ax650n-3core", "ethos-u85-512", "rk3566"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_no_network_is_under_its_roofline(chip: str, name: str) -> None:
+    """Weights come from far memory in every run, inputs and outputs as well, and no array is faster than its peak."""
+    graph, loaded = draw("network", (("name", name),)), Chip.load(chip)
+    made = pipeline.forecast(graph, loaded, dtype="int8").device_s
+    assert made >= work_of(graph, "int8").roofline_s(loaded, "int8")
+
+
+@given(rate=st.sampled_from(["vector.lanes", "local.read", "dram.bandwidth"]), times=st.integers(2, 8))
+def test_more_of_a_thing_is_not_slower(rate: str, times: int) -> None:
+    chip, unit = Chip.load("rk3566"), {"vector.lanes": "", "local.read": " B/cycle", "dram.bandwidth": " GB/s"}[rate]
+    start = {"vector.lanes": 32, "local.read": 64, "dram.bandwidth": 8}[rate]
+    graph = draw("network", (("name", "mobilenet_v1_0.25"),))
+    slow, fast = (
+        pipeline.forecast(graph, chip.replace({rate: f"{n}{unit}" if unit else n}), dtype="int8").device_s
+        for n in (start, start * times)
+    )
+    assert fast <= slow
+
+
+def test_attention_is_priced_on_the_array() -> None:
+    """Two products of 197 x 197 x 64 a head; twelve heads on 64 x 48 cells, and scores on the lanes."""
+    sizes = {"batch": 1, "heads": 12, "q_len": 197, "kv_len": 197, "head_dim": 64}
+    graph = draw("attention", tuple((key, str(size)) for key, size in sizes.items()))
+    step = pipeline.forecast(graph, "ax650n-1core", dtype="int8").steps[0]
+    assert step.seconds >= step.macs / (64 * 48 * 977e6)
+    assert step.seconds >= 12 * 197 * 197 / (1 * 977e6)  # one exponential a cycle
