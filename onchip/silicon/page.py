@@ -130,7 +130,7 @@ def _refused(validation: Validation) -> list[str]:
 def limits(groups: Sequence[Group]) -> dict[str, list[float]]:
     """Return the medians and 90th percentiles that a later run may not exceed by more than a point."""
     return {
-        " ".join(g.key): [g.n, round(g.median_abs_pct_error, 2), round(g.p90_abs_pct_error, 2)] for g in groups
+        " ".join(g.key): [g.n, round(g.median_abs_pct_error, 5), round(g.p90_abs_pct_error, 5)] for g in groups
     }  # fmt: skip
 
 
