@@ -87,11 +87,22 @@ def _row_cores(cores: int) -> list[int]:
 
 
 def _weight_stationary(p: Product, m: Machine) -> float:
-    rows, columns, local = _cells(m), _columns(m), m.chip.local
+    """Return the cycles of the best use of a core's units: some share the rows, the others the columns."""
+    units = m.chip.matrix.units
+    return min(_shared_rows(p, m, shares) for shares in range(1, units + 1) if units % shares == 0)
+
+
+def _shared_rows(p: Product, m: Machine, shares: int) -> float:
+    """Return the cycles where each of `shares` groups of units holds the same weights and takes a part of the rows.
+
+    All groups read through one port.
+    """
+    rows, columns, local = _cells(m), _columns(m) // shares, m.chip.local
+    own = ceil(p.m / shares)
     folds = p.batch * _depth_folds(p, m, rows) * ceil(p.n / columns)
-    held = max(1, int(local.accumulator_bytes / (columns * WIDE_BYTES)))  # rows of sums that the accumulators hold
-    passes = ceil(p.m / held)
-    stream = max(p.m / passes, _port(p.m / passes * min(p.k, rows) * m.bytes, float(local.read_bytes_per_cycle)))
+    held = max(1, int(local.accumulator_bytes / (_columns(m) * WIDE_BYTES)))  # rows of sums that accumulators hold
+    passes = ceil(own / held)
+    stream = max(own / passes, _port(p.m / passes * min(p.k, rows) * m.bytes, float(local.read_bytes_per_cycle)))
     weights = min(p.k, rows) * min(p.n, columns) * m.bytes
     load = max(rows, _port(weights, float(local.weight_read_bytes_per_cycle)))
     fill = rows + (m.array.cols or 1) - 2

@@ -91,3 +91,12 @@ def test_two_cores_share_rows_or_columns() -> None:
     p, traffic = Product(1, 65536, 1024, 1024), Traffic(0.0, 0.0, 0.0, 0.0)
     one, two = (price_array_product(p, traffic, array_machine(**{"cores.count": n})).seconds for n in (1, 2))
     assert two == pytest.approx(one / 2, rel=0.01)
+
+
+def test_units_share_the_rows_of_a_narrow_product() -> None:
+    """128 columns fill one of 4 units; with 256 of 1,024 rows each, 256 + 382 cycles, if the port feeds all of them."""
+    narrow = Product(1, 1024, 128, 128)
+    wide_port = array_machine(**{"matrix.units": 4, "local.read": "4096 B/cycle"})
+    one_row = array_machine(**{"matrix.units": 4, "local.read": "256 B/cycle"})  # 128 values of 2 bytes
+    assert array_cycles(narrow, wide_port) == 256 + 382
+    assert array_cycles(narrow, one_row) == 1024 + 382
