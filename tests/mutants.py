@@ -370,6 +370,13 @@ MUTANTS = (
         "tests/forecast/test_energy.py",
     ),
     Mutant(
+        "onchip/forecast/products.py",
+        "tm if m.on_lanes else np.maximum(tm, MATRIX_ROWS)",
+        "tm",
+        "tests/forecast/test_products.py",
+    ),
+    Mutant("onchip/forecast/products.py", "MATRIX_ROWS = 64", "MATRIX_ROWS = 32", "tests/forecast/test_products.py"),
+    Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"
     ),
 )

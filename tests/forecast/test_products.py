@@ -52,6 +52,14 @@ def test_the_tiles_are_chosen_against_half_empty_waves() -> None:
     assert whole < seconds(Product(1, 128, 101 * 128, 1024), 0.0, cores()) < 1.3 * whole
 
 
+def test_a_tile_of_few_rows_keeps_matrix_units_waiting() -> None:
+    """Four units of a core take 16 rows each: 16 rows of sums take the time of 64, and on lanes that of 16."""
+    p, m = Product(1, 16, 256, 1024), cores(cores=1)
+    assert seconds(p, 0.0, m) == pytest.approx(64 * 256 * 1024 / 1e12)
+    lanes = replace(m, array=replace(m.array, unit="vector"))
+    assert seconds(p, 0.0, lanes) == pytest.approx(16 * 256 * 1024 / 1e12)
+
+
 def test_long_sums_are_split_over_cores() -> None:
     """One tile of 64 x 64, k = 10^6: 80 cores share it (12,500 each), then the sums are added."""
     p, m = Product(1, 64, 64, 1_000_000), cores()
