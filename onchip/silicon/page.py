@@ -15,9 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from onchip.chip import Chip
 from onchip.ir.bands import FILE, Band, write
+from onchip.silicon.ablation import ablate, ablation_table
 from onchip.silicon.bands import make_bands, residuals
-from onchip.silicon.measurements import PUBLIC
+from onchip.silicon.measurements import PUBLIC, read_measurements
 from onchip.silicon.predict import Prediction
 from onchip.silicon.scores import Group, Validation, percentile
 from onchip.silicon.text import beats_baselines, group_cells, verdict
@@ -47,8 +49,15 @@ def page_text(validation: Validation) -> str:
     """Return the generated section."""
     parts = [
         BEGIN, "", verdict(validation, "Public rows"), "",
-        "A tick stands where the median is below both baselines. Nothing is fitted.", "",
+        "A tick stands where the median is below both baselines. What was fitted stands in the next table; errors here are "
+        "in sample where it was, errors of rows left out stand beside the keys.", "",
         *_table(HEADS, [(*group_cells(g), "✓" if beats_baselines(g) else "") for g in validation.groups], left=5), "",
+        "**Fitted numbers**: keys of chip files, what they were fitted on, and the error of rows left out by distinct "
+        "shape or network; keys of a family have one value for all of its chips:", "",
+        *_fitted(), "",
+        "**What each effect is worth**: median / 90th percentile in percent without it, the rest as it is, nothing "
+        "fitted again; a dot where nothing moves:", "",
+        *ablation_table(ablate(read_measurements(PUBLIC))), "",
         f"**Worst rows**, at most {WORST_PER_GROUP} per group, from a factor of {LEAST_FACTOR} up:", "",
         *_worst(validation), "",
         f"**Better than their own roofline**: {len(validation.beats_bound)} rows "
@@ -112,6 +121,18 @@ def _bands(bands: Sequence[Band]) -> list[str]:
     ]  # fmt: skip
     heads = ("evidence", "of", "workload", "measured / predicted", "rows", "covered, left out")
     return _table(heads, rows, left=3)
+
+
+def _fitted() -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for chip in (Chip.load(name) for name in Chip.names()):
+        told = chip.calibration
+        if told is not None:
+            error = f"{told.median:.1f} / {told.p90:.0f} %"
+            rows.append(
+                (chip.name, ", ".join(told.keys) or DASH, ", ".join(told.family) or DASH, told.rows, str(told.n), error)
+            )
+    return _table(("chip", "its own", "of its family", "rows", "n", "left out: median / p90"), rows, left=4)
 
 
 def _refused(validation: Validation) -> list[str]:

@@ -12,7 +12,7 @@ Does not: fit anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from onchip import pipeline
@@ -100,6 +100,10 @@ class Refusal:
     reason: str
 
 
+def _as_it_is(chip: Chip) -> Chip:
+    return chip
+
+
 @dataclass(frozen=True, slots=True)
 class Memo:
     """What one call of `predict` has priced and loaded."""
@@ -107,11 +111,17 @@ class Memo:
     runs: dict[Key, Run | OnchipError]
     chips: dict[str, Chip]
     folder: str
+    change: Callable[[Chip], Chip]
 
 
-def predict(measurements: Iterable[Measurement], folder: str = "") -> tuple[Prediction | Refusal, ...]:
-    """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well."""
-    memo = Memo({}, {}, folder)
+def predict(
+    measurements: Iterable[Measurement], folder: str = "", *, change: Callable[[Chip], Chip] = _as_it_is
+) -> tuple[Prediction | Refusal, ...]:
+    """Return a prediction or a refusal for each row, in order; model files are looked for in `folder` as well.
+
+    `change` is done to each chip before anything is priced.
+    """
+    memo = Memo({}, {}, folder, change)
     return tuple(_predicted(row, memo) for row in measurements)
 
 
@@ -154,7 +164,7 @@ def _priced(row: Measurement, memo: Memo) -> Run:
     key = (row.chip, row.workload, work_key(row.params), row.dtype, row.timing, row.metric, _zeros(row))
     if key not in memo.runs:
         try:
-            chip = _chip(row.chip, memo.chips)
+            chip = _chip(row.chip, memo)
             memo.runs[key] = _any_run(case_of(row, chip, memo.folder), chip)
         except OnchipError as error:
             memo.runs[key] = error
@@ -172,14 +182,14 @@ def _check_words(row: Measurement) -> None:
             raise NotSupported("OC1505", what, f"'{word}' is no {what} that is predicted", next=hint)
 
 
-def _chip(name: str, chips: dict[str, Chip]) -> Chip:
-    """Return a chip, loaded once. Raises UnknownName, BadFile."""
-    if name not in chips:
+def _chip(name: str, memo: Memo) -> Chip:
+    """Return a chip, loaded and changed once. Raises UnknownName, BadFile."""
+    if name not in memo.chips:
         if name.partition("?")[0] not in Chip.names() and not name.endswith(".toml"):
             hint = did_you_mean(name[:80], Chip.names()) or "List them with onchip chips"
             raise UnknownName("OC1001", "chip", f"no chip is named '{name[:80]}'", next=hint)
-        chips[name] = Chip.load(name)
-    return chips[name]
+        memo.chips[name] = memo.change(Chip.load(name))
+    return memo.chips[name]
 
 
 def _any_run(case: Case, chip: Chip) -> Run:
