@@ -3,7 +3,7 @@
 In:       measurements.
 Out:      `Ablation`s: an effect, and the median and 90th percentile of |error| for each class of rows without it.
 Promises: an effect is switched off by changing numbers of the chip alone, or what the host adds; nothing is fitted
-          again, so an effect that others were fitted beside looks larger than it is. The first one switches nothing off.
+          again, so an effect that others were fitted beside looks larger than it is; the first switches nothing off.
 Does not: judge: an effect whose absence lowers an error stays in the table.
 """
 

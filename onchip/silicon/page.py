@@ -17,7 +17,7 @@ from pathlib import Path
 
 from onchip.chip import Chip
 from onchip.ir.bands import FILE, Band, write
-from onchip.silicon.ablation import ablate, ablation_table
+from onchip.silicon.ablation import Ablation, ablate, ablation_table
 from onchip.silicon.bands import make_bands, residuals
 from onchip.silicon.measurements import PUBLIC, read_measurements
 from onchip.silicon.predict import Prediction
@@ -45,19 +45,19 @@ HEADS = (
 )
 
 
-def page_text(validation: Validation) -> str:
+def page_text(validation: Validation, ablations: Sequence[Ablation]) -> str:
     """Return the generated section."""
     parts = [
         BEGIN, "", verdict(validation, "Public rows"), "",
-        "A tick stands where the median is below both baselines. What was fitted stands in the next table; errors here are "
-        "in sample where it was, errors of rows left out stand beside the keys.", "",
+        "A tick stands where the median is below both baselines. What was fitted stands in the next table; errors here "
+        "are in sample where it was, errors of rows left out stand beside the keys.", "",
         *_table(HEADS, [(*group_cells(g), "✓" if beats_baselines(g) else "") for g in validation.groups], left=5), "",
         "**Fitted numbers**: keys of chip files, what they were fitted on, and the error of rows left out by distinct "
         "shape or network; keys of a family have one value for all of its chips:", "",
         *_fitted(), "",
         "**What each effect is worth**: median / 90th percentile in percent without it, the rest as it is, nothing "
         "fitted again; a dot where nothing moves:", "",
-        *ablation_table(ablate(read_measurements(PUBLIC))), "",
+        *ablation_table(ablations), "",
         f"**Worst rows**, at most {WORST_PER_GROUP} per group, from a factor of {LEAST_FACTOR} up:", "",
         *_worst(validation), "",
         f"**Better than their own roofline**: {len(validation.beats_bound)} rows "
@@ -166,10 +166,10 @@ def replaced(page: str, section: str) -> str:
 
 def main(folder: Path) -> int:
     """Write docs/accuracy.md, docs/accuracy.json and the bands of the package."""
-    validation = validate(PUBLIC)
+    validation, ablations = validate(PUBLIC), ablate(read_measurements(PUBLIC))
     FILE.write_text(write(make_bands(residuals(validation.predictions))), encoding="utf-8")
     page = folder / "accuracy.md"
-    page.write_text(replaced(page.read_text(encoding="utf-8"), page_text(validation)), encoding="utf-8")
+    page.write_text(replaced(page.read_text(encoding="utf-8"), page_text(validation, ablations)), encoding="utf-8")
     text = json.dumps(limits(validation.groups), indent=1, ensure_ascii=False)
     (folder / "accuracy.json").write_text(text + "\n", encoding="utf-8")
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from onchip.ir.bands import bands
+from onchip.silicon.ablation import Ablation
 from onchip.silicon.bands import PROMISED, RULES, make_bands, residuals
 from onchip.silicon.measurements import PUBLIC, Measurement
 from onchip.silicon.page import BEGIN, END, limits, page_text, replaced
@@ -66,7 +67,8 @@ def test_the_page_tells_bad_rows_and_refusals() -> None:
             Refusal(row(5, 1.0), "gemm: OC1504 'K' is missing. It needs M | N | K."),
         ]
     )
-    text = page_text(made)
+    text = page_text(made, (Ablation("nothing", (("gemm", 4.6, 17.0, 10),)),))
+    assert "| nothing | 4.6 / 17 |" in text and "| h100-sxm | achieved." in text
     assert "| h100-sxm | gemm | latency_ms | bf16 | device | 3 | 10 % |" in text
     assert "| h100-sxm | gemm M=3 | bf16 | latency_ms | 1 | 8 | 8.00x above | launch |" in text
     assert "| h100-sxm gemm bf16 latency_ms | 1 of 3 | 10 / 562 % | 5 / 9 % |" in text
