@@ -40,6 +40,7 @@ Sets = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="also write it to this file (.json or text)")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="of what is random")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the verdict")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="every layer")]
 Effort = Annotated[str, typer.Option("--effort", metavar="N", help="mappings priced per kernel: N, default or full")]

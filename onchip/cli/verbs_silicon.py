@@ -1,0 +1,59 @@
+"""Verbs about measurements of real chips.
+
+In:       options of the command line. Out: an exit code, by `cli.validate`, `cli.calibrate`.
+Promises: every verb imports what it needs when it runs, so that `--help` stays fast.
+Does not: compute.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onchip.cli.options import AsJson, Output, Quiet, Verbose
+
+
+def validate(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.csv", help="measurements; @public: the published ones in the package")
+    ],
+    as_json: AsJson = False,
+    output: Output = None,
+    rows: Annotated[
+        Path | None, typer.Option("--rows", metavar="FILE.csv", help="write every row with its prediction")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Say how far the numbers are from measurements of real chips.
+
+    Predicts every row of a measurements file, refuses the rest with a reason, and puts the errors per group beside two
+    baselines. Exit code 0 whatever the errors.
+    """
+    from onchip.cli.validate import validate as work
+
+    work(file, as_json=as_json, output=output, rows=rows, quiet=quiet, verbose=verbose)
+
+
+def calibrate(
+    chip: Annotated[str, typer.Argument(metavar="CHIP", help="a chip's name or FILE.toml, as the rows name it")],
+    rows: Annotated[str, typer.Option("--rows", metavar="FILE.csv", help="measurements, or @public")],
+    keys: Annotated[
+        str, typer.Option("--keys", metavar="A,B", help="numbers to fit (default achieved.dram, .matrix, .shared)")
+    ] = "",
+    rows_of: Annotated[
+        list[str] | None, typer.Option("--rows-of", metavar="WORKLOAD", help="only rows of it; again for more")
+    ] = None,
+    as_json: AsJson = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write the chip file, FILE.toml")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit up to three numbers of a chip file to measurements.
+
+    Prints the error of rows left out by shape; with -o writes a chip file that names what was fitted on which rows.
+    """
+    from onchip.cli.calibrate import calibrate as work
+
+    work(chip, rows, keys=keys, workloads=rows_of or [], as_json=as_json, output=output, quiet=quiet)
