@@ -86,11 +86,12 @@ def _errors(rows: Sequence[Measurement], effect: Effect) -> tuple[tuple[str, flo
     found: dict[str, list[float]] = {name: [] for name in CLASSES}
     for made in predict([effect.row(row) for row in rows], change=effect.chip):
         if isinstance(made, Prediction):
-            found.setdefault(_class(made), []).append(100 * abs(made.error))
+            found.setdefault(class_of_prediction(made), []).append(100 * abs(made.error))
     return tuple((name, percentile(e, 50), percentile(e, 90), len(e)) for name, e in found.items() if e)
 
 
-def _class(made: Prediction) -> str:
+def class_of_prediction(made: Prediction) -> str:
+    """Return the class of a row: its kind of workload, networks apart by who manages the memory of the chip."""
     name = class_of(made.measurement.workload)
     if name not in ("network", "layer"):
         return name

@@ -1,6 +1,6 @@
-"""Write the tables of docs/accuracy.md: `python -m onchip.silicon.page`.
+"""Write the tables of docs/accuracy.md and of the README: `python -m onchip.silicon.page`.
 
-In:       the public measurements of the package, docs/accuracy.md in the working directory.
+In:       the public measurements of the package, the two pages in the working directory.
 Out:      the text between the two markers of the page anew: every group beside both baselines, the worst rows, the
           rows that beat their own bound, the bands, and what is refused; docs/accuracy.json, what the tests compare
           with; and the bands of the package (ir/bands.py).
@@ -20,6 +20,7 @@ from onchip.ir.bands import FILE, Band, write
 from onchip.silicon.ablation import Ablation, ablate, ablation_table
 from onchip.silicon.bands import make_bands, residuals
 from onchip.silicon.measurements import PUBLIC, read_measurements
+from onchip.silicon.overview import overview
 from onchip.silicon.predict import Prediction
 from onchip.silicon.scores import Group, Validation, percentile
 from onchip.silicon.text import beats_baselines, group_cells, verdict
@@ -156,24 +157,30 @@ def limits(groups: Sequence[Group]) -> dict[str, list[float]]:
 
 
 def replaced(page: str, section: str) -> str:
-    """Return the page with the text between its markers replaced."""
-    head, mark, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"the page has no markers {BEGIN} and {END}")
-    return head + section.rstrip("\n") + tail
+    """Return the page with the text between the section's markers, its first and last line, replaced."""
+    section = section.rstrip("\n")
+    begin, end = section[: section.index("\n")], section[section.rindex("\n") + 1 :]
+    head, mark, rest = page.partition(begin)
+    _, last, tail = rest.partition(end)
+    if not mark or not last:
+        raise ValueError(f"the page has no markers {begin} and {end}")
+    return head + section + tail
 
 
-def main(folder: Path) -> int:
-    """Write docs/accuracy.md, docs/accuracy.json and the bands of the package."""
+def main(root: Path) -> int:
+    """Write the tables of README.md and docs/accuracy.md, docs/accuracy.json, and the bands of the package."""
+    folder = root / "docs"
     validation, ablations = validate(PUBLIC), ablate(read_measurements(PUBLIC))
     FILE.write_text(write(make_bands(residuals(validation.predictions))), encoding="utf-8")
-    page = folder / "accuracy.md"
-    page.write_text(replaced(page.read_text(encoding="utf-8"), page_text(validation, ablations)), encoding="utf-8")
+    for page, section in (
+        (folder / "accuracy.md", page_text(validation, ablations)),
+        (root / "README.md", overview(validation)),
+    ):
+        page.write_text(replaced(page.read_text(encoding="utf-8"), section), encoding="utf-8")
     text = json.dumps(limits(validation.groups), indent=1, ensure_ascii=False)
     (folder / "accuracy.json").write_text(text + "\n", encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs")))
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ".")))

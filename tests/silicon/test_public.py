@@ -13,6 +13,7 @@ from onchip.ir.bands import bands
 from onchip.silicon.ablation import Ablation
 from onchip.silicon.bands import PROMISED, RULES, make_bands, residuals
 from onchip.silicon.measurements import PUBLIC, Measurement
+from onchip.silicon.overview import overview
 from onchip.silicon.page import BEGIN, END, limits, page_text, replaced
 from onchip.silicon.predict import Prediction, Refusal
 from onchip.silicon.scores import Validation, score
@@ -38,6 +39,33 @@ def test_no_group_gets_worse() -> None:
             assert now[key][1] <= median + POINT and now[key][2] <= p90 + POINT, (
                 f"{key}: {now[key]} after {median, p90}"
             )
+
+
+@pytest.mark.slow
+def test_the_readme_has_the_table_of_today() -> None:
+    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    assert replaced(page, overview(public())) == page, "run python -m onchip.silicon.page"
+
+
+def test_the_overview_has_every_row_once_and_the_worst_group() -> None:
+    def row(number: int, chip: str, workload: str, metric: str = "latency_ms") -> Measurement:
+        return Measurement(number, chip, workload, (("M", str(number)),), "bf16", metric, 1.0, "device")
+
+    made = score(
+        [
+            Prediction(row(2, "h100-sxm", "gemm"), 1.1, 0.5, 0.7, "memory"),
+            Prediction(row(3, "h100-sxm", "gemm"), 1.2, 0.5, 0.7, "memory"),
+            Prediction(row(4, "a100-sxm-80gb", "gemm"), 0.5, 0.5, 0.8, "memory"),
+            Prediction(row(5, "h100-sxm", "network"), 1.3, 0.5, 0.7, "memory"),
+            Prediction(row(6, "edge-tpu-usb", "network"), 1.4, 0.5, 0.7, "memory"),
+            Prediction(row(7, "edge-tpu-usb", "network", "energy_mj"), 1.4, None, None, "memory"),
+        ]
+    )
+    lines = overview(made).splitlines()[3:-1]
+    assert lines[0] == (
+        "| matrix products, GPUs and TPU v3 | 2 | 3 | 20 % | 44 % | 30 % | a100-sxm-80gb gemm bf16: 50 % |"
+    )
+    assert sum(int(line.split(" | ")[2]) for line in lines) == 6 and len(lines) == 4
 
 
 @pytest.mark.slow
