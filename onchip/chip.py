@@ -53,7 +53,7 @@ from onchip.chip_parts import (
     chip_dtype,
 )
 from onchip.errors import BadFile, UnknownName, did_you_mean
-from onchip.units import Provenance, split_number
+from onchip.units import Provenance, format_value, split_number
 
 __all__ = ["Array", "Chip", "Matrix", "Shared", "Vector", "chip_dtype", "schema"]
 
@@ -147,6 +147,9 @@ class Chip:
 
     def __str__(self) -> str:
         return _text(self)
+
+    def _repr_html_(self) -> str:
+        return _html(self)
 
     @property
     def hash(self) -> str:
@@ -289,6 +292,24 @@ def _check_calibration(chip: Chip, where: str) -> None:
 def _text(chip: Chip) -> str:
     dumped = _adapter().dump_python(chip, by_alias=True, exclude_defaults=True, mode="json")
     return chip_file.write_toml(chip_file.unfold(cast("Document", dumped)))
+
+
+def _html(chip: Chip) -> str:
+    """Return what the chip is in a few lines, and its file folded away."""
+    from onchip.fragments import box, folded, line, table
+
+    rows = [(f"peak {dtype}", format_value(chip.peak_ops_per_s(dtype), "op/s")) for dtype in chip.dtypes]
+    rows += [("cores", f"{chip.cores.count}"), ("clock", format_value(chip.clock_hz, "Hz"))]
+    rows += [("local memory of a core", format_value(chip.local.size_bytes, "B"))]
+    rows += [(f"shared memory {i + 1}", format_value(m.size_bytes, "B")) for i, m in enumerate(chip.shared)]
+    rows += [
+        ("DRAM", f"{format_value(chip.dram.size_bytes, 'B')}, {format_value(chip.dram.bandwidth_bytes_per_s, 'B/s')}")
+    ]
+    rows += [("evidence", chip.evidence)]
+    head = line(f"{chip.name}: {chip.description or chip.family}", is_bold=True)
+    return box(
+        head, table(rows, left=(0, 1)), folded("its file", table([(text,) for text in _text(chip).splitlines()]))
+    )
 
 
 def _document(chip: Chip) -> Document:

@@ -20,6 +20,7 @@ from onchip.errors import NotSupported
 from onchip.forecast.forecast import forecast as price_kernels
 from onchip.forecast.traffic import Start
 from onchip.ir.check import Cause, Check
+from onchip.ir.comparison import Comparison
 from onchip.ir.evaluate import evaluate
 from onchip.ir.forecast import Forecast
 from onchip.ir.graph import Graph
@@ -359,11 +360,11 @@ def report(trace: Trace) -> Report:
     return summarize(trace, energy(trace))
 
 
-def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = None) -> tuple[Report, ...]:
+def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = None) -> Comparison:
     """Return a report per chip, fastest first: what its silicon is expected to take."""
     loaded = [Chip.load(chip) if isinstance(chip, str) else chip for chip in chips]
     reports = [on_silicon(graph, chip, dtype=dtype) for chip in loaded]
-    return tuple(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))
+    return Comparison(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))
 
 
 def on_silicon(graph: Graph, chip: Chip, *, dtype: str | None = None, effort: int = EFFORT) -> Report:

@@ -18,7 +18,7 @@ ROOMS = frozenset({"frontends", "zoo", "passes", "planner", "forecast", "lowerin
 BELOW: dict[str, frozenset[str]] = {}
 _ORDER: tuple[frozenset[str], ...] = (
     frozenset({"errors", "error_codes"}),
-    frozenset({"units", "files"}),
+    frozenset({"units", "files", "fragments"}),
     frozenset({"numerics"}),
     frozenset({"chip"}),
     frozenset({"ops", "isa"}),

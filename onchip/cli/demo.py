@@ -77,8 +77,8 @@ def _network_text(result: NetworkResult) -> str:
 
 def demo_text(found: Demo, output: Path) -> str:
     """Return the demo as text: the verdict, what to try next, networks, waterfalls, comparison."""
+    from onchip.ir.comparison import comparison_notes, comparison_table
     from onchip.ir.report_text import waterfall_items, wrapped
-    from onchip.reports.text import comparison_notes, comparison_table
 
     chip = found.networks[0].report.chip.name
     lines = [_verdict(found, chip)]

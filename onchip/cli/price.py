@@ -151,7 +151,7 @@ def whatif(
 def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:
     """Print one table of chips for a network, fastest first."""
     from onchip.chip import Chip
-    from onchip.reports.text import comparison_text, comparison_verdict
+    from onchip.ir.comparison import comparison_text, comparison_verdict
 
     begin = time.perf_counter()
     names = [name for text in chips for name in text.split(",") if name] if chips else list(Chip.names())

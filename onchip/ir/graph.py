@@ -197,6 +197,17 @@ class Graph:
 
         return write_graph(self)
 
+    def _repr_html_(self) -> str:
+        from onchip.ir.notebook import graph_html
+
+        return graph_html(self)
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame, a row a node. Raises UsageError without pandas."""
+        from onchip.ir.notebook import frame, node_rows
+
+        return frame(node_rows(self))
+
     def save(self, path: str | Path) -> None:
         """Write the graph with its constants to an .npz file, without pickle. Raises UsageError."""
         from onchip.ir.graph_file import save_graph

@@ -163,6 +163,17 @@ class Report:
 
         return write_report(self)
 
+    def _repr_html_(self) -> str:
+        from onchip.ir.notebook import report_html
+
+        return report_html(self)
+
+    def to_pandas(self) -> Any:
+        """Return a DataFrame, a row a layer, SI units in the names of columns. Raises UsageError without pandas."""
+        from onchip.ir.notebook import frame, layer_rows
+
+        return frame(layer_rows(self))
+
 
 def _quantity(quantity: Quantity | None) -> Json | None:
     return None if quantity is None else dict(quantity.to_json())

@@ -135,9 +135,13 @@ def _memory(report: Report) -> str:
 
 def waterfall_items(report: Report, *, width: int = BAR_WIDTH) -> list[str]:
     """Return a name, a bar and a share for each cause of at least half a percent; `width` cells are the whole time."""
+    return [f"{WORDS[cause][0]} {bar(share, width)} {share * 100:.0f} %" for cause, share in waterfall_shares(report)]
+
+
+def waterfall_shares(report: Report) -> list[tuple[str, float]]:
+    """Return each cause and its share of the time, from half a percent up."""
     whole = report.latency_s.value
-    shown = [(cause, seconds / whole) for cause, seconds in report.waterfall if whole and seconds / whole >= 0.005]
-    return [f"{WORDS[cause][0]} {bar(share, width)} {share * 100:.0f} %" for cause, share in shown]
+    return [(cause, seconds / whole) for cause, seconds in report.waterfall if whole and seconds / whole >= 0.005]
 
 
 def wrapped(head: str, items: Sequence[str]) -> list[str]:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from onchip.chip import Chip
+from onchip.ir.comparison import comparison_text
 from onchip.ir.report import Report
 from onchip.ir.trace import Trace
 from onchip.reports.actions import MOST, WORK, Change, candidates, try_first, work
 from onchip.reports.summary import summarize
-from onchip.reports.text import comparison_text, report_text
+from onchip.reports.text import report_text
 from onchip.simulator.energy import energy
 from onchip.units import Quantity
 

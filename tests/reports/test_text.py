@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+from onchip.ir.comparison import comparison_table, comparison_text
 from onchip.ir.report import Report
 from onchip.ir.report_text import WIDTH, bar, wrapped
 from onchip.ir.trace import Trace
 from onchip.reports.summary import summarize
-from onchip.reports.text import comparison_table, comparison_text, report_text
+from onchip.reports.text import report_text
 from onchip.simulator.energy import energy
 
 LONG = "encoder.block.17.feed_forward.intermediate.projection"
