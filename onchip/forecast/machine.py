@@ -28,6 +28,7 @@ class Machine:
     cores: int
     clock_hz: float
     core_macs_per_s: float  # peak of the matrix unit, or of the lanes where the dtype runs there, as power allows
+    sustained: float  # share of the clock that power allows while all cores multiply
     achieved: float  # share of that peak in steady state
     dram_bytes_per_s: float  # achieved
     dram_latency_s: float
@@ -62,6 +63,7 @@ class Machine:
 
 def machine(chip: Chip, dtype: str) -> Machine:
     """Return the rates of a chip for a dtype. Raises NotSupported (OC1301) for a dtype that it does not multiply."""
+    share = sustained(chip, dtype, BYTES[dtype])
     array, reach, dram = chip.matrix.array(dtype, chip.name), chip.achieved, chip.dram
     in_flight, latency = chip.cores.bytes_in_flight, float(dram.latency_s)
     shared = chip.shared[0] if chip.shared else None
@@ -72,9 +74,8 @@ def machine(chip: Chip, dtype: str) -> Machine:
         bytes=BYTES[dtype],
         cores=chip.cores.count,
         clock_hz=float(chip.clock_of(dtype)),
-        core_macs_per_s=float(chip.peak_macs_per_cycle(dtype))
-        * chip.clock_of(dtype)
-        * sustained(chip, dtype, BYTES[dtype]),
+        core_macs_per_s=float(chip.peak_macs_per_cycle(dtype)) * chip.clock_of(dtype) * share,
+        sustained=share,
         achieved=reach.vector if array.unit == "vector" else reach.matrix,
         dram_bytes_per_s=dram.bandwidth_bytes_per_s * reach.dram,
         dram_latency_s=latency,

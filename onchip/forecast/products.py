@@ -104,14 +104,16 @@ def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost
 def _core_seconds(tiles: np.ndarray, k: np.ndarray, m: Machine, kind: Kind) -> np.ndarray:
     """Return the seconds that cores take for all waves of tiles, operands of far memory aside.
 
-    The longest of: multiply-accumulates; operands through the local port; operands from the shared level, a core's
-    share of it or what it has in flight; and, for tiles that a core works on at once, the latency of each load along k,
-    `achieved.prefetch` bytes of each row at a time (Little's law).
+    The longest of: multiply-accumulates, at the clock that power sustains with so many cores; operands through the
+    local port; operands from the shared level, a core's share of it or what it has in flight; and, for tiles that a
+    core works on at once, the latency of each load along k, `achieved.prefetch` bytes of each row at a time (Little's
+    law).
     """
     tm, tn, _ = candidates()
     waves, active = np.ceil(tiles / m.cores), np.minimum(tiles, m.cores)
     rows = tm if m.on_lanes else np.maximum(tm, MATRIX_ROWS)
     compute = rows * tn * k / (m.core_macs_per_s * m.achieved * kind.share)
+    compute *= np.maximum(m.sustained, tiles / (waves * m.cores))  # idle cores leave their power to the others
     compute = np.where(waves > 1, compute, compute / kind.alone)
     operands = (tm + tn) * k * m.bytes
     port = operands / (float(m.chip.local.read_bytes_per_cycle) * m.clock_hz)

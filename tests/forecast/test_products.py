@@ -26,6 +26,7 @@ def cores(**keys: float) -> Machine:
     free = {
         "cores": 100,
         "core_macs_per_s": 1e12,
+        "sustained": 1.0,
         "achieved": 1.0,
         "shared_bytes_per_s": float("inf"),
         "core_bytes_per_s": float("inf"),
