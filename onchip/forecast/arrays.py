@@ -1,6 +1,6 @@
-"""Matrix products on systolic arrays: folds, fill and drain, weight load, and operands that are read again.
+"""Matrix products on arrays: folds, fill and drain, weight load, and operands that are read again.
 
-In:       a `Product`, its Traffic, a Machine whose dataflow is weight- or output-stationary.
+In:       a `Product`, its Traffic, a Machine whose memory a compiler manages.
 Out:      `Cost` of the best way to share the product out over cores and to order its loops.
 Promises: array cycles are those of the closed forms below (DESIGN of the machine; SCALE-Sim, Samajdar 2018, section 3),
           never under MACs / cells; far memory moves each operand at least once.
@@ -8,6 +8,7 @@ Promises: array cycles are those of the closed forms below (DESIGN of the machin
               hidden   folds * max(m, R) + 2R + C - 2            (the next weights shift in while rows stream)
               serial   folds * (2R + C + m - 2)
           output-stationary: ceil(M/R) * ceil(N/C) blocks of K cycles, fill R + C - 2 once;
+          dot product: whole native blocks, weights through their port;
           a pass is at least its operands over the local ports.
 Does not: know a network: fusion and placement are in the traffic.
 """
@@ -15,7 +16,7 @@ Does not: know a network: fusion and placement are in the traffic.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from math import ceil, isqrt, sqrt
 
 from onchip.forecast.cost import Cost
 from onchip.forecast.machine import WIDE_BYTES, Machine
@@ -23,6 +24,11 @@ from onchip.forecast.product import Product
 from onchip.forecast.traffic import Traffic
 
 DATAFLOWS = ("weight_stationary", "output_stationary")
+
+
+def on_arrays(m: Machine) -> bool:
+    """Return whether products of the dtype have the closed forms of this module."""
+    return (m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes) or m.is_managed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,37 @@ def price_array_product(p: Product, traffic: Traffic, m: Machine) -> Cost:
 
 
 def array_cycles(p: Product, m: Machine) -> float:
-    """Return the cycles that one core's arrays take for a product."""
-    flow = _weight_stationary if m.chip.matrix.dataflow == "weight_stationary" else _output_stationary
-    return flow(p, m)
+    """Return the cycles that one core's matrix units take for a product."""
+    return FLOWS[m.chip.matrix.dataflow](p, m)
+
+
+def native_cycles(p: Product, m: Machine, height: int, width: int) -> float:
+    """Return the cycles of a dot-product unit for images of height x width pixels.
+
+    Whole native blocks: pixels in squares (in a row where the image is one), then output channels, then channels of
+    each tap. Weights come through their port once for each block of pixels whose sums the accumulators hold.
+    """
+    pixels, columns, depth = m.array.native or (1, 1, 1)
+    columns *= m.chip.matrix.units
+    tall, wide = square(pixels) if height > 1 else (1, pixels)
+    blocks = p.m / (height * width) * ceil(height / tall) * ceil(width / wide)
+    cycles = blocks * ceil(p.n / columns) * p.taps * ceil(p.k / p.taps / depth)
+    held = max(pixels, m.chip.local.accumulator_bytes // (columns * WIDE_BYTES))
+    weights = ceil(p.m / held) * p.n * p.k * m.bytes
+    return p.batch * max(cycles, _port(weights, float(m.chip.local.weight_read_bytes_per_cycle)))
+
+
+def square(pixels: int) -> tuple[int, int]:
+    """Return the sides of a block of pixels: as square as powers of two are."""
+    tall = 1 << (isqrt(pixels).bit_length() - 1) if pixels & (pixels - 1) == 0 else isqrt(pixels)
+    return tall, pixels // max(tall, 1)
 
 
 def orders(p: Product, m: Machine) -> tuple[Order, ...]:
     """Return the loop orders that fit: half of the local memory holds what stays, the other half streams."""
     room = m.chip.local.size_bytes / 2
     row_bytes = max(p.k * m.bytes, 1)
-    whole, width = int(room // row_bytes), m.array.cols or 1
+    whole, width = int(room // row_bytes), m.array.cols or (m.array.native or (1, 1, 1))[1]
     found = [_sums_stay(p, m)]
     if p.n <= whole or whole >= width:
         found.append(Order("weights stay", ceil(p.n / min(p.n, whole)), 1))
@@ -68,15 +95,19 @@ def _on_cores(p: Product, row_cores: int, traffic: Traffic, m: Machine) -> Cost:
     own = replace(p, batch=ceil(p.batch / batches), m=ceil(p.m / rows), n=ceil(p.n / columns))
     array_s = array_cycles(own, m) / (m.clock_hz * m.achieved)
     rate = min(m.dram_bytes_per_s, m.core_bytes_per_s * batches * rows * columns)
-    far, order = min(((_far(traffic, order), order) for order in orders(own, m)), key=lambda pair: pair[0])
-    memory_s = far / rate
+    far, order = min(((_far(traffic, order, m), order) for order in orders(own, m)), key=lambda pair: pair[0])
+    memory_s = max(far / rate, (traffic.near + far) / m.shared_bytes_per_s)
     shown = (1 - m.chip.overlap.memory_compute) * min(array_s, memory_s)
     cause = ("memory", memory_s + shown) if memory_s > array_s else ("matrix", array_s + shown)
-    how = f"{m.array.rows} x {m.array.cols} array, {batches * rows} x {columns} cores, {order.stays}"
+    unit = f"{m.array.rows} x {m.array.cols} array" if m.array.rows else "x".join(map(str, m.array.native or ()))
+    how = f"{unit}, {batches * rows} x {columns} cores, {order.stays}"
     return Cost((cause, ("sync", m.dram_latency_s + m.tile_s)), how, far)
 
 
-def _far(traffic: Traffic, order: Order) -> float:
+def _far(traffic: Traffic, order: Order, m: Machine) -> float:
+    """Return far bytes; what is read again comes from the shared level where there is one."""
+    if m.shared_bytes:
+        return traffic.far
     again = traffic.far_inputs * order.input_reads + traffic.far_weights * order.weight_reads
     return again + traffic.far_outputs
 
@@ -117,6 +148,13 @@ def _output_stationary(p: Product, m: Machine) -> float:
     operands = (min(p.m, rows) + min(p.n, columns)) * p.k * m.bytes
     block = max(p.k, _port(operands, float(local.read_bytes_per_cycle)))
     return blocks * block + rows + (m.array.cols or 1) - 2
+
+
+def _native(p: Product, m: Machine) -> float:
+    return native_cycles(p, m, 1, max(1, p.m))
+
+
+FLOWS = {"weight_stationary": _weight_stationary, "output_stationary": _output_stationary, "dot_product": _native}
 
 
 def _depth_folds(p: Product, m: Machine, rows: int) -> int:

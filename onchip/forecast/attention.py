@@ -22,8 +22,9 @@ from math import ceil
 
 import numpy as np
 
+from onchip.forecast.arrays import on_arrays
 from onchip.forecast.attention_decode import DECODE_ROWS, price_decode
-from onchip.forecast.attention_step import Tile, is_dynamic, near_bytes_per_s, on_array, start_s, step_s
+from onchip.forecast.attention_step import Tile, is_dynamic, near_bytes_per_s, start_s, step_s
 from onchip.forecast.cost import Cost
 from onchip.forecast.heads import Heads, heads_of
 from onchip.forecast.kernels import Kernel
@@ -78,7 +79,7 @@ def _candidates(a: Heads, widths: tuple[int, ...], m: Machine) -> Iterator[Tile]
     for rows in (least, *(rows for rows in ROWS if least < rows < 2 * a.queries)):
         for keys in widths:
             for resident in sorted({most, 1}) if rows >= ROWS[0] * most else (most,):
-                yield Tile(*((min(rows, a.queries), min(keys, a.keys)) if on_array(m) else (rows, keys)), resident)
+                yield Tile(*((min(rows, a.queries), min(keys, a.keys)) if on_arrays(m) else (rows, keys)), resident)
 
 
 def _steady_s(a: Heads, tile: Tile, m: Machine) -> float:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from math import ceil
 
+from onchip.forecast.arrays import on_arrays
 from onchip.forecast.attention_step import (
     Tile,
     far_bytes_per_s,
     is_dynamic,
     near_bytes_per_s,
-    on_array,
     start_s,
     step_s,
 )
@@ -63,7 +63,7 @@ def stream_s(tiles: int, tile_bytes: float, cores: int, rate: float, core_rate: 
 def _arithmetic_s(a: Heads, m: Machine) -> tuple[float, float]:
     """Return the seconds of one core's matrix unit and lanes for a key; few rows may multiply faster on the lanes."""
     rows, keys = a.queries * a.group, min(STEP_KEYS, a.keys)
-    tile = Tile(rows if on_array(m) or m.on_lanes else max(rows, DECODE_ROWS), keys)
+    tile = Tile(rows if on_arrays(m) or m.on_lanes else max(rows, DECODE_ROWS), keys)
     matrix, vector = step_s(a, tile, m)
     lanes = m.lane_s("mac", rows * keys * (a.width + a.value_width), 1) / m.chip.achieved.vector
     if lanes < matrix and not m.on_lanes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from onchip.forecast.arrays import DATAFLOWS, array_cycles
+from onchip.forecast.arrays import array_cycles, on_arrays
 from onchip.forecast.heads import Heads
 from onchip.forecast.machine import Machine
 from onchip.forecast.product import Product
@@ -70,13 +70,8 @@ def near_bytes_per_s(m: Machine) -> float:
     return far_bytes_per_s(m) / NEAR_LATENCY
 
 
-def on_array(m: Machine) -> bool:
-    """Return whether products run on a systolic array."""
-    return m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes
-
-
 def _products_s(a: Heads, tile: Tile, m: Machine) -> float:
-    if on_array(m):
+    if on_arrays(m):
         units = m.chip.matrix.units  # as many heads side by side
         products = (
             Product(1, tile.rows, tile.keys * units, a.width),

@@ -75,7 +75,7 @@ def forecast(
     kernels, alias = kernels_of(graph)
     for kernel in kernels:
         _check(kernel.anchor)
-    traffics, costs = _managed(kernels, alias, m) if m.is_managed else _cached(kernels, alias, m, start, zeros)
+    traffics, costs = _managed(kernels, alias, m, start) if m.is_managed else _cached(kernels, alias, m, start, zeros)
     steps = tuple(_step(*parts, m) for parts in zip(kernels, traffics, costs, strict=True))
     told = model or Model(graph.name, graph.hash, graph.macs(), graph.parameters())
     return Forecast(told, chip, m.dtype, steps, float(chip.launch.per_run_s))
@@ -92,16 +92,16 @@ def _cached(
 
 
 def _managed(
-    kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine
+    kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine, start: Start
 ) -> tuple[Sequence[Traffic], Sequence[Cost]]:
     """Return the traffic and the cost of each kernel in the chip's mode of execution."""
     batch = batch_of(kernels)
     if m.chip.execution.mode == "pipeline":
-        traffics, _ = place(kernels, alias, m)
+        traffics, _ = place(kernels, alias, m, start)
         return traffics, price_stages(kernels, traffics, m, batch)
     if m.chip.execution.mode == "independent":
         m = replace(m, cores=min(m.cores, batch))
-    traffics, room = place(kernels, alias, m)
+    traffics, room = place(kernels, alias, m, start)
     layers = [layer_of(kernel, traffic, m) for kernel, traffic in zip(kernels, traffics, strict=True)]
     return traffics, run_in_order(layers, m, room)
 

@@ -12,9 +12,9 @@ Does not: place tensors (placement.py).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, isqrt, prod
+from math import ceil, prod
 
-from onchip.forecast.arrays import DATAFLOWS, array_cycles, orders
+from onchip.forecast.arrays import array_cycles, native_cycles, orders
 from onchip.forecast.attention import price_attention
 from onchip.forecast.conv import FIRST_CHANNELS
 from onchip.forecast.cost import Cost
@@ -80,16 +80,6 @@ def inner_cost(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     return Cost((("matrix" if matrix_s >= vector_s else "vector", units),), how)
 
 
-def native_cycles(p: Product, native: tuple[int, int, int], height: int, width: int) -> float:
-    """Return the cycles of whole native blocks: pixels in squares, then output channels, then channels of each tap."""
-    pixels, columns, depth = native
-    tall = 1 << (isqrt(pixels).bit_length() - 1) if pixels & (pixels - 1) == 0 else isqrt(pixels)
-    wide = pixels // max(tall, 1)
-    images = p.m / (height * width)
-    blocks = images * ceil(height / tall) * ceil(width / wide)
-    return p.batch * blocks * ceil(p.n / columns) * p.taps * ceil(p.k / p.taps / depth)
-
-
 def _matrix(kernel: Kernel, m: Machine) -> tuple[float, str]:
     node = kernel.anchor
     if node.op not in PRODUCTS or kernel.macs == 0:
@@ -122,10 +112,7 @@ def _splits(p: Product, cores: int) -> list[tuple[int, int, int]]:
 
 
 def _cycles(p: Product, m: Machine, height: int, width: int) -> float:
-    if m.chip.matrix.dataflow in DATAFLOWS:
-        return array_cycles(p, m)
-    native = m.array.native or (1, 1, 1)
-    return native_cycles(p, (native[0], native[1] * m.chip.matrix.units, native[2]), height, width)
+    return native_cycles(p, m, height, width) if m.array.native else array_cycles(p, m)
 
 
 def _vector_s(kernel: Kernel, m: Machine) -> float:

@@ -16,17 +16,22 @@ from collections.abc import Mapping, Sequence
 
 from onchip.forecast.kernels import Kernel, root
 from onchip.forecast.machine import Machine
-from onchip.forecast.traffic import Traffic, tensor_bytes
+from onchip.forecast.traffic import Start, Traffic, tensor_bytes
 
 COPIES = ("concat", "slice")  # a compiler that places tensors writes the parts where the whole will be read
 
 
-def place(kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine) -> tuple[tuple[Traffic, ...], float]:
-    """Return the traffic of each kernel, and the bytes of the pool that no activation needs."""
+def place(
+    kernels: Sequence[Kernel], alias: Mapping[str, str], m: Machine, start: Start = "warm"
+) -> tuple[tuple[Traffic, ...], float]:
+    """Return the traffic of each kernel, and the bytes of the pool that no activation needs.
+
+    Only a run that is repeated (`warm`) finds resident weights.
+    """
     sizes = {name: tensor_bytes(k, name, m) for k in kernels for name in (*k.inputs, *k.outputs)}
     kept, peak = _kept(kernels, alias, sizes, pool_bytes(m))
     weights = sum(tensor_bytes(k, name, m) for k in kernels for name in k.weights)
-    resident = _resident(weights, peak, m)
+    resident = _resident(weights, peak, m) if start == "warm" else 0.0
     room = max(0.0, pool_bytes(m) - peak - weights * resident)
     return tuple(_traffic(kernel, sizes, kept, resident, m) for kernel in kernels), room
 

@@ -14,7 +14,7 @@ from math import ceil
 
 import numpy as np
 
-from onchip.forecast.arrays import DATAFLOWS, price_array_product
+from onchip.forecast.arrays import on_arrays, price_array_product
 from onchip.forecast.cost import Cost, longest
 from onchip.forecast.epilogue import with_epilogue
 from onchip.forecast.kernels import Kernel
@@ -51,7 +51,7 @@ def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
 
 
 def price_product(product: Product, traffic: Traffic, m: Machine) -> Cost:
-    """Return the cost of one product: on a systolic array, for few columns on lanes, or in tiles on many cores."""
+    """Return the cost of one product: on an array, for few columns on lanes, or in tiles on many cores."""
     if on_arrays(m):
         return price_array_product(product, traffic, m)
     limit, at_once = m.chip.algorithms.narrow or (0, 1)
@@ -69,11 +69,6 @@ def _narrow(p: Product, traffic: Traffic, m: Machine, at_once: int) -> Cost:
     lanes = p.macs / (m.peak_macs_per_s * m.achieved)
     far = moved if traffic.far else None
     return Cost((*longest((name, moved / rate), ("vector", lanes)), ("sync", m.tile_s)), "few columns", far)
-
-
-def on_arrays(m: Machine) -> bool:
-    """Return whether products of the dtype run on systolic arrays."""
-    return m.chip.matrix.dataflow in DATAFLOWS and not m.on_lanes
 
 
 def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:

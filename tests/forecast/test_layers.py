@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from onchip import pipeline
 from onchip.chip import Chip
-from onchip.forecast.layers import native_cycles
+from onchip.forecast.arrays import array_cycles, native_cycles
+from onchip.forecast.machine import Machine, machine
 from onchip.forecast.product import Product
 from onchip.ir.build import GraphBuilder
 from onchip.ir.forecast import Step
@@ -38,18 +39,37 @@ def conv(size: int, channels: int, filters: int, window: int = 3, groups: int = 
     return made.steps[-1]
 
 
+def unit(native: str, **keys: str) -> Machine:
+    """Return an Ethos with another unit, and a port of weights that hides."""
+    array = {"matrix.int8": {"accumulate": "int32", "native": native}, "peak": {}, "evidence": "estimate"}
+    return machine(Chip.load("ethos-u65-256").replace({**array, "local.weight_read": "4096 B/cycle", **keys}), "int8")
+
+
 def test_blocks_of_an_ethos_are_whole() -> None:
     """A 7 x 7 map is 4 x 4 blocks of 2 x 2 pixels; 60 filters are 8 blocks of 8; 9 taps of 3 blocks of 8 channels."""
     p = Product(1, 49, 60, 9 * 20, taps=9)
-    assert native_cycles(p, (4, 8, 8), 7, 7) == 16 * 8 * 9 * 3
+    assert native_cycles(p, unit("4x8x8"), 7, 7) == 16 * 8 * 9 * 3
     assert conv(7, 20, 60).seconds == pytest.approx(16 * 8 * 9 * 3 / 1e9)
 
 
 def test_pixels_of_other_blocks_are_rows_of_squares() -> None:
     """8 pixels are 2 x 4, 16 are 4 x 4; a map of 6 x 6 is 3 x 2 and 2 x 2 of them."""
     p = Product(1, 36, 16, 16)
-    assert native_cycles(p, (8, 16, 16), 6, 6) == 6
-    assert native_cycles(p, (16, 16, 8), 6, 6) == 4 * 2
+    assert native_cycles(p, unit("8x16x16"), 6, 6) == 6
+    assert native_cycles(p, unit("16x16x8"), 6, 6) == 4 * 2
+
+
+def test_rows_of_a_matrix_are_pixels_of_one_row() -> None:
+    """8 rows are 2 blocks of 4 pixels in a row; one row takes a block, or its weights through a narrow port."""
+    assert array_cycles(Product(1, 8, 64, 80), unit("4x8x8")) == 2 * 8 * 10
+    assert array_cycles(Product(1, 1, 64, 80), unit("4x8x8")) == 8 * 10
+    assert array_cycles(Product(3, 1, 64, 80), unit("4x8x8", **{"local.weight_read": "8 B/cycle"})) == 3 * 64 * 80 / 8
+
+
+def test_weights_are_read_again_for_each_block_of_sums() -> None:
+    """16 KiB hold 4,096 sums of 4 bytes: 512 pixels of 8 channels; 1,025 pixels read the weights 3 times."""
+    narrow = unit("4x8x8", **{"local.weight_read": "0.5 B/cycle", "local.accumulator": "16 KiB"})
+    assert array_cycles(Product(1, 1025, 64, 80), narrow) == 3 * 64 * 80 / 0.5
 
 
 def test_depthwise_runs_on_the_lanes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from onchip.chip import Chip
 from onchip.forecast.kernels import Kernel, kernels_of
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.placement import place, pool_bytes
-from onchip.forecast.traffic import Traffic
+from onchip.forecast.traffic import Start, Traffic
 from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
 
@@ -78,6 +79,13 @@ def test_resident_weights_take_what_activations_leave() -> None:
     assert sum(t.far_weights for t in streamed) == 8_192
     assert sum(t.far_weights for t in resident) == 8_192 - 2_048
     assert room == 0
+
+
+def test_a_cold_run_finds_no_weights() -> None:
+    kernels, alias = kernels_of(chain(64, 64, 64))
+    for start, far in (("warm", 8_192 - 2_048), ("activations", 8_192), ("cold", 8_192)):
+        traffics, _ = place(kernels, alias, chip(12_800 + 2_048, "resident"), cast("Start", start))
+        assert sum(t.far_weights for t in traffics) == far
 
 
 @pytest.mark.parametrize(("pool", "far"), [(8_192, 0), (8_191, 8_192)])
