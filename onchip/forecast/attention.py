@@ -18,6 +18,7 @@ Sources:  Dao 2022 and 2023 (FlashAttention 1 and 2) for tiles, online softmax a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
@@ -34,6 +35,7 @@ from onchip.forecast.traffic import Traffic
 CACHE_KERNELS = 2  # read off the public attention rows: rotary embedding and cache update; offsets of sequences
 ROWS, KEYS, LEAST_ROWS = (64, 128, 256, 512), (128, 256, 512), 16
 SHORT_KEYS = 64  # of a step, where no longer one fits
+SHORT_SEQUENCE = 512  # NVIDIA/TensorRT plugin/bertQKVToContextPlugin: kernels for 64 to 512 (recalled, not re-read)
 GAIN = 1.03  # assumed: a library takes a larger tile for more than this
 
 
@@ -43,7 +45,7 @@ def price_attention(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     if a.queries * a.group <= DECODE_ROWS:
         cost = price_decode(a, traffic, m)
     elif is_dynamic(m):
-        cost = _tiled(a, library_tile(a, m), traffic, m)
+        cost = _tiled(a, _whole(a, m) if is_short(a) else library_tile(a, m), traffic, m)
     else:
         cost = min((_tiled(a, tile, traffic, m) for tile in tiles(a, m)), key=lambda cost: cost.seconds)
     causes, launches = (*cost.causes, *_cache(a, m)), 1 + CACHE_KERNELS * a.is_cached
@@ -59,6 +61,18 @@ def library_tile(a: Heads, m: Machine) -> Tile:
     best = min(seconds for seconds, _ in rates)
     good = (tile for seconds, tile in rates if seconds <= GAIN * best)
     return min(good, key=lambda tile: (tile.rows * tile.keys, -tile.resident))
+
+
+def is_short(a: Heads) -> bool:
+    """Return whether one core takes all queries of a head: a library's kernels for sequences of a fixed length."""
+    return not (a.is_causal or a.is_cached) and a.queries == a.keys <= SHORT_SEQUENCE
+
+
+def _whole(a: Heads, m: Machine) -> Tile:
+    """Return the library's tile; tiles whose keys and values fit in local memory together share a core."""
+    tile = library_tile(a, m)
+    held = a.keys * (a.width + a.value_width) * m.bytes
+    return replace(tile, resident=min(tile.resident, max(1, int(m.chip.local.size_bytes // held))))
 
 
 def tiles(a: Heads, m: Machine) -> tuple[Tile, ...]:
@@ -91,6 +105,8 @@ def _steady_s(a: Heads, tile: Tile, m: Machine) -> float:
 def _tiled(a: Heads, tile: Tile, traffic: Traffic, m: Machine) -> Cost:
     matrix, vector = step_s(a, tile, m)
     walked, heads = steps(a, tile), a.batch * a.heads
+    if is_dynamic(m) and is_short(a):
+        walked = walked.sum(keepdims=True)
     first = (tile.rows * (a.width + a.value_width) + tile.keys * a.width) * m.bytes / near_bytes_per_s(m)
     start = start_s(m) + first
     each, once = (start, 0.0) if is_dynamic(m) else (0.0, start)

@@ -21,6 +21,8 @@ from onchip.ir.graph import Node
 # packing; fitted on int8 BERT and ResNet of A100. To read an int8 operand: unpack, convert (assumed, from the
 # instructions of compute capability 7.2 and later).
 REQUANTIZE, UNPACK = 3.5, 2.0
+# What runtimes compute in place of a function: x/2 (1 + tanh(a x (1 + b x^2))) (NVIDIA/TensorRT demo/BERT/builder.py)
+QUICK = {"gelu": "gelu_quick"}
 
 
 def with_epilogue(cost: Cost, kernel: Kernel, m: Machine) -> Cost:
@@ -45,4 +47,8 @@ def _cycles(node: Node, m: Machine) -> float:
     if node.op == "slice":
         return 0.0
     is_sum = len(node.inputs) > 1
-    return step_cycles(vector, node.op) + (UNPACK / vector.lanes if is_integer and is_sum else 0.0) + activation
+    return (
+        step_cycles(vector, QUICK.get(node.op, node.op))
+        + (UNPACK / vector.lanes if is_integer and is_sum else 0.0)
+        + activation
+    )

@@ -5,11 +5,13 @@ Out:      kernels in order, each with the nodes that a runtime fuses, and which 
 Promises: every node is in one kernel or costs nothing; a kernel's inputs are activations that earlier kernels made or
           the graph's own, its weights constants; nothing is counted twice.
           Fused are: elementwise nodes behind a product, a norm or each other; elementwise nodes and lookups before a
-          norm or softmax that alone reads them; linears of one input (query, key and value). Free are: reshapes,
+          norm or softmax that alone reads them; a residual sum and the norm that reads it, whoever reads the sum
+          besides; linears of one input (query, key and value). Free are: reshapes,
           changes of type, transposes and padding that only products read, concatenations and slices whose parts are
           written where they are read.
 Does not: know a chip.
-Sources:  TensorRT developer guide, "types of fusions"; NVIDIA/TensorRT demo/BERT (recalled, not re-read).
+Sources:  TensorRT developer guide, "types of fusions"; NVIDIA/TensorRT demo/BERT, whose plugins are attention and
+          sum with norm; ONNX Runtime has the latter as SkipLayerNormalization (all recalled, not re-read).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ ELEMENTWISE = (
     *TABLES,
 )
 ROW_WISE = ("softmax", "log_softmax", "layer_norm", "rms_norm", "group_norm", "instance_norm", "l2_norm")
+NORMS = ("layer_norm", "rms_norm")  # that take the sum before them along
 EMBEDDINGS = ("gather",)
 READ_TRANSPOSED = (*PRODUCTS, "attention")  # ops that take an operand in any order of axes
 INDEX_BYTES = 4
@@ -150,13 +153,23 @@ class _Walk:
         if latest == new:
             return new
         ops = {n.op for n in self.found[latest].nodes}
+        if self._is_skip(node) and self.found[latest].anchor.op in PRODUCTS:
+            return new
         if node.op in ROW_WISE:
             joins = ops <= {*ELEMENTWISE, *EMBEDDINGS} and self.maker.get(sources[0]) == latest
+            if joins and self._is_skip(self.found[latest].nodes[-1]):
+                return latest  # others may read the sum: it is written as well
         elif node.op == "slice":
             return latest if self._is_cut(sources[0]) else new
         else:
             joins = node.op in ELEMENTWISE and self._continues(node, latest)
         return latest if joins and self._is_read_here(node, sources, latest) else new
+
+    def _is_skip(self, node: Node) -> bool:
+        """Return whether a node is the sum of two activations that a norm reads: they are one kernel."""
+        if node.op != "add" or any(self.graph.tensor(name).constant is not None for name in node.inputs):
+            return False
+        return any(reader.op in NORMS for reader in self.graph.consumers(node.outputs[0]))
 
     def _is_cut(self, tensor: str) -> bool:
         """Return whether a tensor is read in slices only: its maker writes those."""

@@ -21,6 +21,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     **SEQUENCES,
     "erf": (*("mac",) * 9, "exp", "mac"),  # a polynomial of degree 9 and one exponential (CUDA math library: erff)
     "gelu": ("mul", "erf", "add", "mul"),
+    "gelu_quick": ("mul", "mac", "mul", "tanh", "mac", "mul"),
     "sigmoid": ("exp", "add", "div"),
     "silu": ("exp", "add", "div", "mul"),
     "tanh": ("exp", "add", "div", "mac"),

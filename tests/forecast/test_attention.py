@@ -201,6 +201,19 @@ def _without_published(chip: Chip, key: str, value: str) -> Chip:
     return Chip.parse(kept).replace({key: value})
 
 
+def test_short_sequences_take_a_core_for_each_head() -> None:
+    """Kernels of a fixed length: 16 heads of one sequence leave cores idle, and take as long as 4 x 16 of them.
+
+    With a causal mask, or more than 512 tokens, tiles of queries are handed out.
+    """
+    one, four = (attention(batch=b, heads=16, q_len=384, kv_len=384, head_dim=64) for b in (1, 4))
+    assert four.device_s == pytest.approx(one.device_s, rel=0.05)
+    masked = attention(batch=1, heads=16, q_len=384, kv_len=384, head_dim=64, causal=1)
+    assert masked.device_s - 2 * 2.5e-6 < 0.6 * one.device_s  # less the kernels of its cache
+    longer = attention(batch=1, heads=16, q_len=513, kv_len=513, head_dim=64)
+    assert longer.device_s < one.device_s
+
+
 def test_a_cache_costs_kernels_of_its_own() -> None:
     """A decoder with keys from outside of the graph has three launches; an encoder, or keys made inside, has one."""
     launch = float(A100.launch.in_graph_s)

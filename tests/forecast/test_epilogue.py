@@ -60,6 +60,11 @@ def test_what_the_lanes_hide_is_not_shown() -> None:
     assert layer("gelu", chip=A100.replace({"overlap.matrix_vector": 1.0})) == 0
 
 
+def test_gelu_behind_a_product_is_the_runtimes_formula() -> None:
+    """x/2 (1 + tanh(a x (1 + b x^2))): five operations and one tanh, at a quarter of their rate."""
+    assert layer("gelu") == pytest.approx((5 + 4) * ROWS * WIDTH / LANES_PER_S)
+
+
 def test_a_dearer_function_takes_longer() -> None:
     assert layer("gelu") > layer("relu")
 

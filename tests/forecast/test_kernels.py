@@ -90,6 +90,27 @@ def test_a_norm_takes_the_sum_before_it_and_is_the_anchor() -> None:
     assert kernels_of(graph)[0][0].anchor.op == "rms_norm"
 
 
+def test_a_residual_sum_goes_with_the_norm_that_reads_it() -> None:
+    """Behind a product as well, and where the next block adds to the sum: then the kernel writes sum and norm."""
+    b = GraphBuilder("skip")
+    x = b.input("x", (8, 64))
+    scale = b.constant("scale", (64,), "f32")
+    total = one(b, "add", (linear(b, x, 64, "out"), x), "add")
+    normed = one(b, "rms_norm", (total, scale), "norm")
+    graph = finish(b, one(b, "add", (linear(b, normed, 64, "down"), total), "next"))
+    assert names(graph) == [["out"], ["add", "norm"], ["down", "next"]]
+    kernel = kernels_of(graph)[0][1]
+    assert kernel.inputs == ["out", "x"] and kernel.outputs == ("add", "norm") and kernel.anchor.op == "rms_norm"
+
+
+def test_a_bias_is_no_residual_sum() -> None:
+    b = GraphBuilder("bias")
+    x = b.input("x", (8, 64))
+    total = one(b, "add", (linear(b, x, 64, "out"), b.constant("bias", (64,), "f32")), "add")
+    graph = finish(b, one(b, "rms_norm", (total, b.constant("scale", (64,), "f32")), "norm"))
+    assert names(graph) == [["out", "add"], ["norm"]]
+
+
 def test_a_broadcast_gate_is_not_in_the_small_product() -> None:
     b = GraphBuilder("squeeze")
     x = b.input("x", (1, 8, 8, 64))
