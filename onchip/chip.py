@@ -148,6 +148,9 @@ class Chip:
     def __str__(self) -> str:
         return _text(self)
 
+    def __repr__(self) -> str:
+        return f"<Chip {self.name}>"
+
     def _repr_html_(self) -> str:
         return _html(self)
 

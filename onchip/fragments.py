@@ -1,4 +1,4 @@
-"""Small pieces of HTML for notebooks: tables and bars that need no style sheet, in the colours of the page around them.
+"""Small pieces of HTML for notebooks: tables and bars in the colours of the page around them.
 
 In:       texts. Out: HTML in which every text is escaped.
 Does not: know any noun; the report's page (reports/html.py) is another thing.
@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-BOX = "font:13px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums;max-width:60em"
-CELL = "padding:.1em .9em .1em 0;border:0;text-align:"
+STYLE = (
+    ".onchip{font:13px/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums;max-width:60em}"
+    ".onchip table{margin:.3em 0;border:0}"
+    ".onchip :is(td,th){padding:.1em .9em .1em 0;border:0;text-align:right;background:none}"
+    ".onchip .l{text-align:left}"
+)
 COLOURS = (
     "#0072b2",
     "#e69f00",
@@ -26,7 +30,7 @@ COLOURS = (
 
 def box(*parts: str) -> str:
     """Return parts below one another."""
-    return f'<div style="{BOX}">{"".join(parts)}</div>'
+    return f'<div class="onchip"><style>{STYLE}</style>{"".join(parts)}</div>'
 
 
 def line(text: str, *, is_bold: bool = False) -> str:
@@ -39,8 +43,7 @@ def table(rows: Iterable[Sequence[str]], *, heads: Sequence[str] = (), left: Ite
     lefts = frozenset(left)
 
     def cells(row: Sequence[str], tag: str) -> str:
-        sides = ["left" if i in lefts else "right" for i in range(len(row))]
-        made = [f'<{tag} style="{CELL}{side}">{escape(text)}</{tag}>' for side, text in zip(sides, row, strict=True)]
+        made = [f"<{tag}{' class=l' if i in lefts else ''}>{escape(text)}</{tag}>" for i, text in enumerate(row)]
         return f"<tr>{''.join(made)}</tr>"
 
     head = f"<thead>{cells(heads, 'th')}</thead>" if heads else ""

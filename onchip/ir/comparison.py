@@ -16,10 +16,14 @@ from onchip.ir.report import Report
 from onchip.ir.report_text import WIDTH, WORDS
 from onchip.units import DASH, format_value
 
-HEADS = ("chip", "batch", "dtype", "inference", "latency", "energy", "util", "bound", "why")
-LEFT = {0, 2, 7, 8}
+HEADS = ("chip", "batch", "dtype", "inference", "latency", "band", "energy", "util", "why")
+BATCH = HEADS.index("batch")
+LEFT = {"chip", "dtype", "why"}
 NAMED = 12  # so many chips are told by name, more by their number
-NOTE = "inference: latency / batch; energy: of one inference; evidence: "
+NOTE = (
+    "inference: latency / batch of {batch}; band: of either, from published rows of the nearest kind, – for our own "
+    "program; energy: of one inference; evidence: "
+)
 
 
 class Comparison(tuple[Report, ...]):
@@ -29,6 +33,9 @@ class Comparison(tuple[Report, ...]):
 
     def __str__(self) -> str:
         return comparison_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Comparison {comparison_verdict(self)}>"
 
     def _repr_html_(self) -> str:
         from onchip.ir.notebook import comparison_html
@@ -59,7 +66,8 @@ def comparison_notes(reports: Sequence[Report]) -> list[str]:
     levels = dict.fromkeys(evidence for evidence, _ in chips)
     named = {level: [name for own, name in chips if own == level] for level in levels}
     told = [f"{level} ({', '.join(names) if len(chips) <= NAMED else len(names)})" for level, names in named.items()]
-    text = f"{NOTE}{', '.join(told)}; no latency band: not validated against silicon yet"
+    batches = ", ".join(map(str, sorted({report.model.batch for report in reports})))
+    text = NOTE.format(batch=batches) + ", ".join(told)
     return textwrap.wrap(text, WIDTH, break_on_hyphens=False)
 
 
@@ -88,23 +96,34 @@ def joules_per_inference(report: Report) -> float:
 
 def comparison_table(reports: Sequence[Report]) -> list[str]:
     """Return the rows of the comparison, aligned, in the order given."""
-    rows = [HEADS, *(row_cells(report) for report in reports)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADS))]
-    return ["  " + "  ".join(_cell(row[i], widths[i], i) for i in range(len(HEADS))).rstrip() for row in rows]
+    heads, *rows = comparison_cells(reports)
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def aligned(row: Sequence[str]) -> str:
+        cells = [
+            text.ljust(width) if head in LEFT else text.rjust(width)
+            for head, text, width in zip(heads, row, widths, strict=True)
+        ]
+        return "  " + "  ".join(cells).rstrip()
+
+    return [aligned(row) for row in (heads, *rows)]
 
 
-def _cell(text: str, width: int, column: int) -> str:
-    return text.ljust(width) if column in LEFT else text.rjust(width)
+def comparison_cells(reports: Sequence[Report]) -> list[tuple[str, ...]]:
+    """Return the heads, then the cells of each report; the batch has a column where it is not the same in all."""
+    rows = [HEADS, *map(_cells, reports)]
+    if len({report.model.batch for report in reports}) > 1:
+        return rows
+    return [(*row[:BATCH], *row[BATCH + 1 :]) for row in rows]
 
 
-def row_cells(report: Report) -> tuple[str, ...]:
-    """Return the cells under HEADS."""
+def _cells(report: Report) -> tuple[str, ...]:
     largest = max(report.waterfall, key=lambda part: part[1], default=("useful", 0.0))
     whole = report.latency_s.value
     share = f"{WORDS[largest[0]][0]} {largest[1] / whole * 100:.0f} %" if whole else ""
     return (
         report.chip.name, str(report.model.batch), report.dtype, format_value(report.seconds_per_inference, "s"),
-        str(report.latency_s),
+        str(report.latency_s), report.latency_s.band,
         format_value(joules_per_inference(report), "J") if report.energy_j is not None else DASH,
-        format_value(report.utilization.value, "%"), report.bound, share,
+        format_value(report.utilization.value, "%"), share,
     )  # fmt: skip

@@ -197,6 +197,9 @@ class Graph:
 
         return write_graph(self)
 
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {len(self.nodes)} nodes>"
+
     def _repr_html_(self) -> str:
         from onchip.ir.notebook import graph_html
 

@@ -58,18 +58,17 @@ def _layer_cells(layer: Layer) -> tuple[str, ...]:
 
 def comparison_html(reports: Sequence[Report]) -> str:
     """Return the table of a comparison."""
-    from onchip.ir.comparison import HEADS, LEFT, comparison_verdict, row_cells
+    from onchip.ir.comparison import LEFT, comparison_cells, comparison_verdict
 
-    return box(
-        line(comparison_verdict(reports), is_bold=True),
-        table([row_cells(report) for report in reports], heads=HEADS, left=LEFT),
-    )
+    heads, *rows = comparison_cells(reports)
+    left = [i for i, head in enumerate(heads) if head in LEFT]
+    return box(line(comparison_verdict(reports), is_bold=True), table(rows, heads=heads, left=left))
 
 
 def graph_html(graph: Graph) -> str:
     """Return the size of a network, what goes in and out, and the nodes folded away."""
     macs = "" if graph.symbols else f", {format_value(graph.macs(), 'MAC')}"
-    head = f"{graph.name}: {len(graph.nodes)} nodes{macs}, {format_value(graph.parameters(), 'parameters')}"
+    head = f"{graph.name}: {len(graph.nodes)} nodes{macs}, {format_value(graph.parameters())} parameters"
     ends = [
         (side, name, _shape(graph, name), graph.tensor(name).dtype)
         for side, names in (("in", graph.inputs), ("out", graph.outputs))

@@ -163,6 +163,9 @@ class Report:
 
         return write_report(self)
 
+    def __repr__(self) -> str:
+        return f"<Report {self.verdict}>"
+
     def _repr_html_(self) -> str:
         from onchip.ir.notebook import report_html
 

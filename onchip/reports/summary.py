@@ -152,7 +152,9 @@ def assumptions(trace: Trace, energy: Energy | None) -> tuple[str, ...]:
     lines.append(EVIDENCE[chip.evidence])
     if energy is not None:
         lines += [f"energy table: {energy.source}, within a factor of {energy.band:g}", *energy.notes]
-    lines.append("no latency band: nobody has validated this chip's cycles against silicon yet")
+    lines.append(
+        "no latency band: the cycles of our program are exact, and nobody has measured it on silicon of this chip"
+    )
     return tuple(dict.fromkeys(lines))
 
 

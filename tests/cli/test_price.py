@@ -115,7 +115,7 @@ def test_a_comparison_is_best_first_and_fits_a_hundred_columns(onchip: Onchip) -
     assert times == sorted(times) and sorted(order) == ["edge-npu-16", "h100-sxm", "tiny-npu-4"]
     assert lines[0].startswith(f"digits_cnn: {order[0]} is fastest, ")
     assert lines[1].startswith(f"Next:  onchip estimate @digits_cnn -b 2 --chip {order[0]} ")
-    assert lines[3].split() == ["chip", "batch", "dtype", "inference", "latency", "energy", "util", "bound", "why"]
+    assert lines[3].split() == ["chip", "dtype", "inference", "latency", "band", "energy", "util", "why"]
     assert [line.split()[0] for line in lines[4:7]] == order
     assert all(len(line) <= 100 for line in lines[2:])
     assert onchip(*words, "-q").out == lines[0] + "\n"

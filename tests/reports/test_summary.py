@@ -76,7 +76,7 @@ def test_assumptions_are_grouped_and_complete(make_trace: Callable[..., Trace]) 
     text = "\n".join(report.assumptions)
     assert report.assumptions[0] == "inputs are quantized by the host"
     assert "dram.latency" in text and "Horowitz" in text and "within a factor of 2" in text
-    for key in ("overlap.matrix_vector", "launch.in_graph_s", "vector.rate(", "nobody has validated"):
+    for key in ("overlap.matrix_vector", "launch.in_graph_s", "vector.rate(", "nobody has measured"):
         assert key in text
     assert len(report.assumptions) < len(trace.chip.defaults) + 10
     lines = grouped(["r(a) = 4 (d)", "r(b) = 4 (d)", "x.y = 1 (d)", "x.z = 1 (default)", "u = 2 (default)"])

@@ -91,6 +91,8 @@ def test_a_comparison_fits_and_says_what_its_numbers_rest_on(make_trace: Callabl
     lines = comparison_text(reports, action="Next:  x").splitlines()
     assert lines[1] == "Next:  x"
     assert max(map(len, lines[2:])) <= WIDTH
-    assert lines[-2].startswith("inference: latency / batch; energy: of one inference; evidence: program (")
+    notes = " ".join(lines[lines.index("", 3) + 1 :])
+    assert notes.startswith("inference: latency / batch of 1, 64; band: of either, ") and "evidence: program (" in notes
     assert comparison_table(reports)[1].split()[:3] == ["a100-sxm-80gb", "64", "bf16"]
+    assert comparison_table(reports[:2])[1].split()[:2] == ["a100-sxm-80gb", "bf16"]
     assert len({len(row[: row.index("memory")]) for row in comparison_table(reports)[1:]}) == 1

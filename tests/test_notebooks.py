@@ -1,0 +1,46 @@
+"""The notebooks in examples/ are executed: what they show is what they print today.
+
+Refresh: `python -m tests.test_notebooks` runs them and writes their outputs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+
+
+def executed(path: Path) -> Any:
+    """Return the notebook as it is after a run from its first cell, without what differs from run to run."""
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.read(path, as_version=4)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    for cell in notebook.cells:
+        cell.metadata = {}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    return notebook
+
+
+@pytest.mark.filterwarnings("ignore")  # of the notebook client and its sockets
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_shows_what_it_prints(path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    assert nbformat.writes(executed(path)) + "\n" == path.read_text(encoding="utf-8"), "python -m tests.test_notebooks"
+
+
+if __name__ == "__main__":
+    import nbformat
+
+    for path in NOTEBOOKS:
+        path.write_text(nbformat.writes(executed(path)) + "\n", encoding="utf-8")
+    sys.exit(0)
