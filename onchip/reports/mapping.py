@@ -102,8 +102,12 @@ def passes_of(kernel: Kernel, chip: Chip) -> tuple[tuple[int, int, int, int], ..
     shape, m = kernel.shape, kernel.mapping
     second, wide = shape.second, columns(machine_of(chip, shape.dtype))
     b, p, q, n = (_pieces(*pair) for pair in zip(shape.grid, (m.tb, m.tp, m.tq, m.tn), strict=True))
+    if second is not None:  # cores clip the rows of these products, and run batches beyond the last on zeros
+        counts = m.counts(shape)
+        b = Counter({m.tb: counts["b"] * m.batch_cores})
+        p = Counter({m.tp: counts["p"] * m.rows_cores}) if second.is_nested else p
     tiles = b.total() * p.total() * q.total() * shape.blocks
-    rows = shape.blocks * prod(shape.grid[:3])
+    rows = shape.blocks * prod(sum(size * times for size, times in axis.items()) for axis in (b, p, q))
     ones = tiles * (second is not None and second.has_ones)  # a row of ones in front of each tile
     found = Counter[tuple[int, int]](), Counter[tuple[int, int]]()  # times, rows
     for (k, k_times), (c, c_times) in product(_folds(shape, m, chip).items(), _cut(n, wide).items()):
