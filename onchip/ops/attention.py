@@ -108,16 +108,22 @@ def keep_mask(attributes: Attributes, mask: Array | None, shape: tuple[int, int,
     return None if keep is None else np.broadcast_to(keep, shape)
 
 
-def _reference(attributes: Attributes, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array]:
-    h, g, d, _dv = head_widths(attributes, (q.shape, k.shape, v.shape))
-    heads, keys, values = split_heads(f32(q), h), split_heads(f32(k), g, h // g), split_heads(f32(v), g, h // g)
+def attention_weights(attributes: Attributes, q: Array, k: Array, mask: Array | None = None) -> Array:
+    """Give softmax(q k^T * scale + mask) [B,H,Lq,Lk] in floats."""
+    h, g, d, _ = head_widths(attributes, (q.shape, k.shape, k.shape))
+    heads, keys = split_heads(f32(q), h), split_heads(f32(k), g, h // g)
     scores = (heads @ keys.swapaxes(-1, -2)) * np.float32(score_factor(attributes, d))
     if mask is not None and mask.dtype != np.bool_:
         scores = scores + f32(mask)
     keep = keep_mask(attributes, mask, cast("tuple[int, int, int, int]", scores.shape))
     if keep is not None:
         scores = np.where(keep, scores, np.float32(-np.inf))
-    return (merge_heads(softmax(scores) @ values),)
+    return softmax(scores)
+
+
+def _reference(attributes: Attributes, q: Array, k: Array, v: Array, mask: Array | None = None) -> tuple[Array]:
+    h, g, *_ = head_widths(attributes, (q.shape, k.shape, v.shape))
+    return (merge_heads(attention_weights(attributes, q, k, mask) @ split_heads(f32(v), g, h // g)),)
 
 
 DROPPED = -128  # of an int8 mask: stands for minus infinity
@@ -129,16 +135,17 @@ def _add_mask(attributes: Attributes, scores: Array, mask: Array, given: Quantiz
     return clamp(wide(scores) + more, -128, 127).astype(np.int8)
 
 
-def _integer(
-    attributes: Attributes, given: Params, made: Params, q: Array, k: Array, v: Array, mask: Array | None = None
-) -> tuple[Array]:
-    pq, pk, pv, py = given[0], given[1], given[2], made[0]
-    if pq is None or pk is None or pv is None or py is None:
-        raise Refusal("OC1322", "q, k, v or the output has no quantization")
+def integer_attention_weights(
+    attributes: Attributes, given: Params, q: Array, k: Array, mask: Array | None = None
+) -> Array:
+    """Give the weights [B,H,Lq,Lk] of int8 attention: int8, w = (value + 128) / 256."""
+    pq, pk = given[0], given[1]
+    if pq is None or pk is None:
+        raise Refusal("OC1322", "q or k has no quantization")
     if mask is not None and mask.dtype.name not in ("bool", "int8"):
         raise Refusal("OC1328", "int8 attention takes a bool or an int8 mask", next="Quantize the mask")
-    h, g, d, _dv = head_widths(attributes, (q.shape, k.shape, v.shape))
-    keys, values = split_heads(k, g, h // g), split_heads(v, g, h // g)
+    h, g, d, _ = head_widths(attributes, (q.shape, k.shape, k.shape))
+    keys = split_heads(k, g, h // g)
     acc = matmul_accumulate(split_heads(q, h), keys.swapaxes(-1, -2), pq.zero_point[0], pk.zero_point[0])
     ps = Quantization((attributes.number("score_scale"),), (attributes.integer("score_zero_point"),))
     scores = activate(attributes, acc, pq.scale[0] * pk.scale[0] * score_factor(attributes, d), ps)
@@ -148,10 +155,19 @@ def _integer(
         scores, mask = _add_mask(attributes, scores, mask, given[3], ps), mask != DROPPED
     keep = keep_mask(attributes, mask, cast("tuple[int, int, int, int]", scores.shape))
     lk = scores.shape[-1]
-    weights = softmax_rows(scores.reshape(-1, lk), ps.scale[0], None if keep is None else keep.reshape(-1, lk)).reshape(
-        scores.shape
-    )
-    mixed = matmul_accumulate(weights, values, SOFTMAX_ZERO_POINT, pv.zero_point[0])
+    rows = softmax_rows(scores.reshape(-1, lk), ps.scale[0], None if keep is None else keep.reshape(-1, lk))
+    return rows.reshape(scores.shape)
+
+
+def _integer(
+    attributes: Attributes, given: Params, made: Params, q: Array, k: Array, v: Array, mask: Array | None = None
+) -> tuple[Array]:
+    pv, py = given[2], made[0]
+    if pv is None or py is None:
+        raise Refusal("OC1322", "v or the output has no quantization")
+    h, g, *_ = head_widths(attributes, (q.shape, k.shape, v.shape))
+    weights = integer_attention_weights(attributes, given, q, k, mask)
+    mixed = matmul_accumulate(weights, split_heads(v, g, h // g), SOFTMAX_ZERO_POINT, pv.zero_point[0])
     return (merge_heads(activate(attributes, mixed, SOFTMAX_SCALE * pv.scale[0], py)),)
 
 
