@@ -85,6 +85,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of --help
     "run": verbs_run.run_command,
     "validate": verbs_silicon.validate,
     "calibrate": verbs_silicon.calibrate,
+    "measure": verbs_silicon.measure,
     "inspect": verbs_lists.inspect,
     "models": verbs_lists.models,
     "train": verbs_run.train,

@@ -46,6 +46,7 @@ def verb_schemas() -> dict[str, Schema]:
         "train": ("A trained network.", _train()),
         "validate": ("Errors of predictions against measurements, per group of rows; percentages.", _validate()),
         "calibrate": ("Numbers of a chip fitted to measurements, and errors of rows left out.", _calibrate()),
+        "measure": ("A network run on the machine at hand beside its forecast, seconds.", _measure()),
         "explain": ("Error codes.", _explain()),
     }
     return {f"{verb}-1.json": published(verb, about, schema) for verb, (about, schema) in made.items()}
@@ -244,6 +245,33 @@ def _calibrate() -> Schema:
             "left_out": or_null(errors),
             "implausible": list_of(TEXT),
             "refused": list_of(object_of({"row": POSITIVE, "reason": TEXT})),
+            "file": or_null(TEXT),
+            "timing": TIMING,
+        }
+    )
+
+
+def _measure() -> Schema:
+    above: Schema = {"type": "number", "minimum": 0}
+    named = object_of({"name": TEXT, "hash": HASH})
+    probe = object_of({"name": TEXT, "value": above, "unit": TEXT, "threads": POSITIVE, "spread": above})
+    layer = object_of({"name": TEXT, "op": TEXT, **dict.fromkeys(("measured_s", "median_s", "predicted_s"), above)})
+    times: Schema = dict.fromkeys(("measured_s", "predicted_s", "fastest_run_s", "median_run_s"), above)
+    return object_of(
+        {
+            **TOOL,
+            "model": named,
+            "chip": named,
+            "machine": object_of({"name": TEXT, "runtime": TEXT, "threads": POSITIVE}),
+            "dtype": TEXT,
+            "busy": or_null(TEXT),
+            "probes": list_of(probe),
+            "runs": POSITIVE,
+            **times,
+            "median_abs_pct_error": or_null(above),
+            "p90_abs_pct_error": or_null(above),
+            "layers": list_of(layer),
+            "refused": list_of(object_of({"layer": TEXT, "reason": TEXT})),
             "file": or_null(TEXT),
             "timing": TIMING,
         }

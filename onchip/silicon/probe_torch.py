@@ -1,7 +1,10 @@
-"""The operations of the probes in PyTorch, on the processor at hand.
+"""The operations of the probes in PyTorch, on the processor at hand, or on its CUDA device.
 
-In:       kinds and sizes of `silicon.probes`. Out: median seconds, None where torch has no such operation.
-Promises: torch is imported when a runner is made, not before; its number of threads is put back after each run.
+In:       kinds and sizes of `silicon.probes`, a budget of seconds for each probe.
+Out:      seconds of the fastest and of the median repeat, None where torch has no such operation.
+Promises: torch is imported when a runner is made, not before; its number of threads is put back after each run. Memory
+          that ends is DoesNotFit (OC2004), not an absent operation.
+Does not: divide a CUDA device: its probes of one core are absent.
 """
 
 from __future__ import annotations
@@ -12,65 +15,145 @@ from collections.abc import Callable
 from typing import Any
 
 from onchip.errors import NotSupported
+from onchip.ir.graph import Graph
+from onchip.silicon.probes import CURVES, PASSES, WIDE, Times
+from onchip.silicon.run_torch import TorchNetwork, refuse_memory
+from onchip.silicon.torch_ops import MAKERS, attributes
 
-REPEATS = 7
+REPEATS, LONG_S, LONG_REPEATS = 7, 0.1, 3  # at least, and where a repeat takes that long; more while the budget lasts
+MOST_REPEATS = 60
 LEAST_S = 1e-3  # one repeat loops for at least this long: the clock's own cost is then under 0.1 %
 
 
 class TorchRunner:
     """Runs operations through torch. Raises NotSupported (OC1014) where torch is not installed."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, budget_s: float = 0.0, threads: int | None = None
+    ) -> None:
         try:
             import torch
         except ImportError as error:
             hint = "pip install 'onchip[torch]'"
             raise NotSupported("OC1014", "onchip", "torch is not installed; probes need it", next=hint) from error
-        self._torch: Any = torch
-        self._clock = clock
-        self.threads: int = torch.get_num_threads()
+        self.torch: Any = torch
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.name = f"torch {torch.__version__}"
+        self._clock, self._budget_s = clock, budget_s
+        own = torch.get_num_threads() if self.device == "cpu" else self.properties.multi_processor_count
+        self.threads: int = threads or own
 
-    def seconds(self, kind: str, size: int, dtype: str, threads: int) -> float | None:
-        before = self._torch.get_num_threads()
-        self._torch.set_num_threads(threads)
+    def network(self, graph: Graph, dtype: str) -> TorchNetwork:
+        """Return a network ready to run, on as many threads as the probes. Raises DoesNotFit (OC2004)."""
+        if self.device == "cpu":
+            self.torch.set_num_threads(self.threads)
         try:
-            with self._torch.inference_mode():
-                return median_s(self._operation(kind, size, dtype), self._clock)
-        except (RuntimeError, NotImplementedError, KeyError):
-            return None
+            return TorchNetwork(graph, self.torch, dtype, device=self.device)
+        except (RuntimeError, MemoryError) as error:
+            refuse_memory(error, graph.name)
+            raise
+
+    @property
+    def properties(self) -> Any:
+        """What CUDA tells of its device."""
+        return self.torch.cuda.get_device_properties(0)
+
+    def times(self, kind: str, size: int, dtype: str, threads: int) -> Times | None:
+        if self.device == "cuda":
+            return self._times(kind, size, dtype) if threads == self.threads else None
+        before = self.torch.get_num_threads()
+        self.torch.set_num_threads(threads)
+        try:
+            return self._times(kind, size, dtype)
         finally:
-            self._torch.set_num_threads(before)
+            self.torch.set_num_threads(before)
+
+    def _times(self, kind: str, size: int, dtype: str) -> Times | None:
+        try:
+            with self.torch.inference_mode():
+                run = self._operation(kind, size, dtype)
+                return repeated(run, self._clock, self._budget_s, wait=self.wait)
+        except (RuntimeError, NotImplementedError, KeyError) as error:
+            refuse_memory(error, f"probe {kind}")
+            return None
+
+    def wait(self) -> None:
+        """Wait for the device; calls on the processor return when they are done."""
+        if self.device == "cuda":
+            self.torch.cuda.synchronize()
 
     def _operation(self, kind: str, size: int, dtype: str) -> Callable[[], object]:
-        torch = self._torch
+        torch, on = self.torch, {"device": self.device}
         if kind in {"empty", "forked"}:  # 64 Ki elements are over torch's grain of 32 Ki: every thread takes part
-            x = torch.zeros(1 if kind == "empty" else 1 << 16)
+            x = torch.zeros(1 if kind == "empty" else 1 << 16, **on)
             return lambda: x.add_(0)
         if kind == "copy":
-            x, y = torch.zeros(size // 4), torch.zeros(size // 4)
+            x, y = torch.zeros(size // 4, **on), torch.zeros(size // 4, **on)
             return lambda: y.copy_(x)
-        if kind in {"exp", "add"}:
-            x, y = torch.zeros(size), torch.zeros(size)
-            return (lambda: torch.exp(x, out=y)) if kind == "exp" else (lambda: torch.add(x, x, out=y))
-        a = torch.ones(size, size)
-        if kind == "product" and dtype == "int8":
+        if kind == "convolution":
+            return self._convolution(size, self._dtype(dtype))
+        if kind == "rows":
+            x, w = torch.randn(size, WIDE, **on), torch.randn(WIDE, WIDE, **on)
+            return lambda: torch.nn.functional.linear(x, w)
+        if kind in (*CURVES, "add"):
+            x, y = torch.rand(size, **on).add_(1), torch.zeros(size, **on)
+            call = getattr(torch, kind)
+            return (lambda: call(x, x, out=y)) if kind in {"add", "div"} else (lambda: call(x, out=y))
+        return self._product(kind, size, dtype)
+
+    def _dtype(self, dtype: str) -> Any:
+        torch = self.torch
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+
+    def _product(self, kind: str, size: int, dtype: str) -> Callable[[], object]:
+        torch = self.torch
+        a = torch.ones(size, size, device=self.device)
+        if dtype == "int8":
             b = a.to(torch.int8)
             return lambda: torch._int_mm(b, b)
-        c = a.to({"fp32": torch.float32, "bf16": torch.bfloat16}[dtype])
-        matrix, vector = (lambda: c @ c), (lambda: torch.exp(c))
-        return {"product": matrix, "vector": vector, "both": lambda: torch.exp(c @ c)}[kind]
+        c = torch.randn(size, size, device=self.device).mul_(0.01).to(self._dtype(dtype))
+        y = torch.zeros_like(c)
+
+        def vector(x: Any = c) -> object:
+            for _ in range(PASSES):
+                torch.tanh(x, out=y)
+            return y
+
+        return {"product": lambda: c @ c, "vector": vector, "both": lambda: vector(c @ c)}[kind]
+
+    def _convolution(self, channels: int, dtype: Any) -> Callable[[], object]:
+        """Return a 3 x 3 convolution as networks run it (torch_ops), over 14 x 14 pixels."""
+        torch = self.torch
+        x = torch.randn(1, 14, 14, channels, device=self.device).to(dtype)
+        w = torch.randn(channels, 3, 3, channels, device=self.device).to(dtype)
+        call = MAKERS["conv2d"](torch, attributes("conv2d", padding=(1, 1, 1, 1)), [None, w])
+        return lambda: call(x)
 
 
-def median_s(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Return the median over REPEATS of the seconds of one run; short ones are looped, the first is not counted."""
+def repeated(
+    run: Callable[[], object],
+    clock: Callable[[], float],
+    budget_s: float = 0.0,
+    *,
+    wait: Callable[[], None] = lambda: None,
+) -> Times:
+    """Return the seconds of one run: fastest and median of at least REPEATS, of more while the budget lasts.
+
+    Short runs are looped; the first two are not counted.
+    """
+    start = clock()
     run()
+    wait()
     begin = clock()
     run()
-    loops = max(1, round(LEAST_S / max(clock() - begin, 1e-9)))
+    wait()
+    once = max(clock() - begin, 1e-9)
+    loops, repeats = max(1, round(LEAST_S / once)), REPEATS if once < LONG_S else LONG_REPEATS
     times: list[float] = []
-    for _ in range(REPEATS):
+    while len(times) < repeats or (len(times) < MOST_REPEATS and clock() - start < budget_s):
         begin = clock()
         for _ in range(loops):
             run()
+        wait()
         times.append((clock() - begin) / loops)
-    return statistics.median(times)
+    return Times(min(times), statistics.median(times))

@@ -1,34 +1,50 @@
 """Probes of the machine at hand: one small program per effect, and the rate that its time stands for.
 
-In:       a Runner, which runs an operation of a named kind and size and returns the median seconds of it.
-Out:      Probe records: a rate or a time, its unit, and the runs that it came from.
-Promises: a kind or dtype that the runner does not have gives no record, never a 0; a time of 0 or less is no rate.
-Does not: import a runtime (silicon/probe_torch.py), or know what processor it is: no instruction set is assumed.
+In:       a Runner, which runs an operation of a named kind and size several times; the sizes of the caches.
+Out:      Probe records: a rate or a time, its unit, the run that it came from, and how far repeats were apart.
+Promises: the value is that of the fastest repeat: what else runs on the machine only ever adds time. A kind or dtype
+          that the runner does not have gives no record, never a 0; a time of 0 or less is no rate.
+Does not: import a runtime (silicon/probe_torch.py, probe_onnx.py), or know what processor it is: no instruction set is
+          assumed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Protocol
 
 KIB, MIB = 1 << 10, 1 << 20
-FAR_BYTES = 512 * MIB  # copied from and to; a last-level cache that is larger holds a part of it
-CACHE_BYTES = (32 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 64 * MIB)
-PRODUCT = 1024  # M = N = K of a matrix product
-UNALIGNED = 1023
-DTYPES = ("fp32", "bf16", "int8")
+SMALLEST, UNKNOWN_LAST = 32 * KIB, 64 * MIB  # of the caches that are looked for; the last level where nobody tells
+FAR_FACTOR = 1.25  # each buffer of the memory probe, in sizes of the last-level cache
+SPREAD = 1.15  # median over fastest repeat, of half of the probes: above it something else runs
+SLICE_S = 1e-3  # a fork and join takes microseconds; this long one of the threads waited for a core
+PRODUCT, UNALIGNED = 1024, 1023  # M = N = K of a matrix product
+OVERLAPPED, PASSES = 256, 4  # a product, and a function of as many elements so often: about as long
+CHANNELS = 256  # of a 3 x 3 convolution over 14 x 14 pixels
+WIDE, ROWS = 2048, (1, 4, 16)  # few rows by a WIDE x WIDE matrix
+DTYPES = ("fp32", "bf16", "fp16", "int8")
 VECTOR_ELEMENTS = 64 * KIB  # 256 KiB of fp32
+CURVES = ("exp", "div", "sqrt", "tanh", "sigmoid", "erf")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of one run: of the fastest repeat, and the median of the repeats."""
+
+    least_s: float
+    median_s: float
 
 
 class Runner(Protocol):
-    """Runs one operation several times; median seconds, None where the runtime has no such operation."""
+    """Runs one operation several times; None where the runtime has no such operation."""
 
     @property
     def threads(self) -> int: ...
 
-    def seconds(self, kind: str, size: int, dtype: str, threads: int) -> float | None: ...
+    def times(self, kind: str, size: int, dtype: str, threads: int) -> Times | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +57,80 @@ class Probe:
     kind: str
     size: int
     threads: int
+    spread: float = 1.0  # median over fastest
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or self.value < 0:
             raise ValueError(f"probe {self.name}: {self.value} {self.unit} is no measurement")
 
 
-def probe(runner: Runner, progress: Callable[[str], None] = lambda _: None) -> tuple[Probe, ...]:
-    """Run every probe that the runner has, in order of `_plan`, and the two that follow from several runs."""
-    found: list[Probe] = []
-    for name, kind, size, dtype, threads, work in _plan(runner.threads):
-        progress(name)
-        seconds = runner.seconds(kind, size, dtype, threads)
-        if seconds is None or seconds <= 0:
-            continue
-        value, unit = (seconds, "s") if work == 0 else (work / seconds, "op/s" if kind in RATES else "B/s")
-        found.append(Probe(name, value, unit, kind, size, threads))
-    return (*found, *_derived(runner, found))
-
-
-RATES = ("product", "exp", "add")
 Planned = tuple[str, str, int, str, int, int]
 
 
-def _plan(threads: int) -> Iterator[Planned]:
+def probe(
+    runner: Runner, last_bytes: int = 0, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> tuple[Probe, ...]:
+    """Run every probe that the runner has, in order of `planned`, and the two that follow from several runs."""
+    found: list[Probe] = []
+    plan = tuple(planned(runner.threads, last_bytes))
+    for done, (name, kind, size, dtype, threads, work) in enumerate(plan):
+        progress(done, len(plan))
+        times = runner.times(kind, size, dtype, threads)
+        if times is None or times.least_s <= 0:
+            continue
+        least, spread = times.least_s, times.median_s / times.least_s
+        value, unit = (least, "s") if work == 0 else (work / least, "B/s" if kind == "copy" else "op/s")
+        found.append(Probe(name, value, unit, kind, size, threads, spread))
+    made = (*found, *_derived(runner, found))
+    progress(len(plan), len(plan))
+    return made
+
+
+def planned(threads: int, last_bytes: int) -> Iterator[Planned]:
     """Yield name, kind, size, dtype, threads, and bytes or operations of one run (0: the time itself counts)."""
     yield "launch", "empty", 1, "fp32", 1, 0
-    yield "forked, one thread", "forked", 1, "fp32", 1, 0
-    yield "forked, all threads", "forked", 1, "fp32", threads, 0
-    yield "memory, one core", "copy", FAR_BYTES, "fp32", 1, 2 * FAR_BYTES
-    yield "memory, all cores", "copy", FAR_BYTES, "fp32", threads, 2 * FAR_BYTES
-    for size in CACHE_BYTES:
-        yield f"cache, {size // KIB} KiB", "copy", size // 2, "fp32", 1, size  # half read, half written
+    if threads > 1:
+        yield "forked, one thread", "forked", 1, "fp32", 1, 0
+        yield "forked, all threads", "forked", 1, "fp32", threads, 0
+    yield "smallest convolution", "convolution", 8, "fp32", threads, 0
+    for rows in ROWS:
+        yield f"{rows} rows by a matrix", "rows", rows, "fp32", threads, 0
+    far = far_bytes(last_bytes)
+    for at, n in (("one core", 1), ("all cores", threads))[0 if threads > 1 else 1 :]:
+        yield f"memory, {at}", "copy", far, "fp32", n, 2 * far
+        for size in cache_sizes(last_bytes):
+            yield f"cache, {at}, {size // KIB} KiB", "copy", size // 2, "fp32", n, size  # half read, half written
     for dtype in DTYPES:
         for size in (PRODUCT, UNALIGNED):
             yield f"product, {dtype}, {size}", "product", size, dtype, threads, 2 * size**3
-    for kind in ("exp", "add"):
+        macs = 14 * 14 * 9 * CHANNELS**2
+        yield f"convolution, {dtype}", "convolution", CHANNELS, dtype, threads, 2 * macs
+    for kind in (*CURVES, "add"):
         yield kind, kind, VECTOR_ELEMENTS, "fp32", 1, VECTOR_ELEMENTS
+
+
+def far_bytes(last_bytes: int) -> int:
+    """Return the size of each buffer of the memory probe: larger than the last-level cache, whole words."""
+    return int(FAR_FACTOR * max(last_bytes, UNKNOWN_LAST)) // 64 * 64
+
+
+def cache_sizes(last_bytes: int) -> tuple[int, ...]:
+    """Return doubled sizes up to the last-level cache."""
+    sizes = [SMALLEST]
+    while 2 * sizes[-1] <= max(last_bytes, UNKNOWN_LAST):
+        sizes.append(2 * sizes[-1])
+    return tuple(sizes)
+
+
+def busy(probes: Sequence[Probe], others: float) -> str:
+    """Return why the machine is not ours alone, empty where it seems to be; `others` is how many other tasks ran."""
+    typical = median([probe.spread for probe in probes] or [1.0])
+    if others >= 1:
+        return f"{others:.1f} other tasks ran at the start"
+    if typical > SPREAD:
+        return f"half of the probes take {typical - 1:.0%}".replace("%", " %") + " longer than their fastest repeat"
+    late = [probe for probe in probes if probe.name == "sync" and probe.value > SLICE_S]
+    return f"threads wait {1e3 * late[0].value:.0f} ms for each other" if late else ""
 
 
 def _derived(runner: Runner, found: list[Probe]) -> list[Probe]:
@@ -88,9 +141,10 @@ def _derived(runner: Runner, found: list[Probe]) -> list[Probe]:
     launch, one, every = (None if probe is None else probe.value for probe in named)
     if launch is not None and one is not None and every is not None:
         made.append(Probe("sync", waited(launch, one, every, runner.threads), "s", "forked", 1, runner.threads))
-    times = [runner.seconds(kind, PRODUCT, "fp32", runner.threads) for kind in ("product", "vector", "both")]
-    if all(time is not None and time > 0 for time in times):
-        made.append(Probe("overlap", hidden(*(float(t or 0) for t in times)), "1", "both", PRODUCT, runner.threads))
+    times = [runner.times(kind, OVERLAPPED, "fp32", runner.threads) for kind in ("product", "vector", "both")]
+    seconds = [time.least_s for time in times if time is not None and time.least_s > 0]
+    if len(seconds) == len(times):
+        made.append(Probe("overlap", hidden(*seconds), "1", "both", OVERLAPPED, runner.threads))
     return made
 
 

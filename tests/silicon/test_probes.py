@@ -2,62 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onchip.silicon.probe_torch import REPEATS, median_s
-from onchip.silicon.probes import MIB, Probe, hidden, probe, waited
+from onchip.silicon.probe_torch import REPEATS, repeated
+from onchip.silicon.probes import MIB, Probe, busy, cache_sizes, far_bytes, hidden, planned, probe, waited
+from tests.silicon.made_machine import Made
 
 SOME_S = st.floats(1e-7, 1.0)
 
 
-@dataclass
-class Made:
-    """A machine of two cores: 10 GB/s each from memory, 50 GB/s each up to 1 MiB, 100 Gop/s each in fp32, no bf16."""
-
-    threads: int = 2
-    launch: float = 2e-6
-    sync: float = 5e-6
-
-    def seconds(self, kind: str, size: int, dtype: str, threads: int) -> float | None:
-        if kind == "copy":  # `size` bytes are read and as many written
-            return 2 * size / (threads * (50e9 if 2 * size <= MIB else 10e9))
-        if kind == "product":
-            return {"fp32": 2 * size**3 / (threads * 100e9), "int8": 2 * size**3 / (threads * 400e9)}.get(dtype)
-        if kind in {"exp", "add"}:
-            return size / {"exp": 1e9, "add": 8e9}[kind]
-        forked = self.launch + 6e-6 / threads + (self.sync if threads > 1 else 0.0)
-        return {"empty": self.launch, "forked": forked, "vector": 0.01, "both": 2e-3 + 0.02}.get(kind)
-
-
 def found(machine: Made) -> dict[str, Probe]:
-    return {one.name: one for one in probe(machine)}
+    return {one.name: one for one in probe(machine, 16 * MIB)}
 
 
 def test_every_probe_finds_the_number_of_its_effect() -> None:
     by_name = found(Made())
     expected = {
-        "launch": 2e-6, "sync": 5e-6, "memory, one core": 10e9, "memory, all cores": 20e9, "cache, 256 KiB": 50e9,
-        "cache, 1024 KiB": 50e9, "cache, 4096 KiB": 10e9, "product, fp32, 1024": 200e9, "product, fp32, 1023": 200e9,
-        "product, int8, 1024": 800e9, "exp": 1e9, "add": 8e9,
+        "launch": 2e-6, "sync": 5e-6, "memory, one core": 10e9, "memory, all cores": 20e9,
+        "cache, one core, 256 KiB": 50e9, "cache, one core, 1024 KiB": 50e9, "cache, one core, 4096 KiB": 25e9,
+        "cache, all cores, 8192 KiB": 50e9, "cache, all cores, 16384 KiB": 20e9, "product, fp32, 1024": 200e9,
+        "product, fp32, 1023": 200e9, "product, int8, 1024": 800e9, "convolution, fp32": 200e9,
+        "smallest convolution": 12e-6, "1 rows by a matrix": 1e-3, "exp": 65536 / (2e-6 + 65536e-9),
     }  # fmt: skip
     assert {name: by_name[name].value for name in expected} == pytest.approx(expected)
-    assert {by_name[name].unit for name in ("memory, one core", "cache, 32 KiB")} == {"B/s"}
-    assert by_name["product, fp32, 1024"].unit == "op/s"
-    assert by_name["sync"].unit == by_name["launch"].unit == "s"
+    assert {by_name[name].unit for name in ("memory, one core", "cache, one core, 32 KiB")} == {"B/s"}
+    assert by_name["product, fp32, 1024"].unit == by_name["convolution, fp32"].unit == "op/s"
+    assert by_name["sync"].unit == by_name["launch"].unit == by_name["smallest convolution"].unit == "s"
 
 
 def test_what_the_runtime_does_not_have_is_absent() -> None:
-    assert not [name for name in found(Made()) if "bf16" in name]
+    assert not [name for name in found(Made()) if "bf16" in name or "erf" in name]
 
 
 def test_no_time_is_no_rate() -> None:
     by_name = found(Made(launch=0.0))
     assert "launch" not in by_name
     assert "sync" not in by_name
+
+
+@pytest.mark.parametrize("last", [0, MIB, 480 * MIB, 480 * MIB + 64])
+def test_the_buffers_of_the_memory_probe_are_larger_than_the_last_level(last: int) -> None:
+    (size, work), *_ = [(size, work) for name, _, size, _, _, work in planned(2, last) if name == "memory, all cores"]
+    assert size == far_bytes(last) > max(last, 64 * MIB) and size % 4 == 0 and work == 2 * size
+    assert max(cache_sizes(last)) <= max(last, 64 * MIB) < 2 * max(cache_sizes(last))
+
+
+def test_one_core_is_not_measured_twice() -> None:
+    names = [name for name, *_ in planned(1, MIB)]
+    assert not [name for name in names if "one core" in name or "forked" in name]
+    assert len(names) == len(set(names))
+
+
+def test_progress_ends_with_the_last_probe() -> None:
+    seen: list[tuple[int, int]] = []
+    probe(Made(), MIB, lambda done, total: seen.append((done, total)))
+    total = len(list(planned(2, MIB)))
+    assert seen == [(i, total) for i in range(total + 1)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "others", "told"),
+    [
+        (Made(), 0.2, ""),
+        (Made(), 3.0, "3.0 other tasks"),
+        (Made(slower=1.5), 0.0, "50 % longer"),
+        (Made(sync=0.016), 0.0, "wait 16 ms for each other"),
+    ],
+)
+def test_it_says_why_the_machine_is_busy(machine: Made, others: float, told: str) -> None:
+    text = busy(probe(machine, MIB), others)
+    assert told in text and bool(text) == bool(told)
 
 
 @given(SOME_S, SOME_S, SOME_S, st.integers(1, 64))
@@ -82,13 +98,25 @@ def test_a_value_that_is_no_measurement_is_refused(value: float) -> None:
         Probe("x", value, "s", "empty", 1, 1)
 
 
-@pytest.mark.parametrize("each", [1e-5, 0.25])
-def test_the_median_is_of_one_run_and_a_slow_repeat_does_not_move_it(each: float) -> None:
+@pytest.mark.parametrize("each", [1e-5, 0.05, 0.25])
+def test_a_slow_repeat_moves_neither_the_fastest_nor_the_median(each: float) -> None:
     now, runs = [0.0], [0]
 
     def run() -> None:
         runs[0] += 1
         now[0] += each * (50 if runs[0] in {1, 3} else 1)  # the first is not counted, a later one is disturbed
 
-    assert median_s(run, lambda: now[0]) == pytest.approx(each)
-    assert runs[0] >= REPEATS + 2
+    times = repeated(run, lambda: now[0])
+    assert times.least_s == pytest.approx(each)
+    assert times.median_s == pytest.approx(each)
+    assert runs[0] >= (REPEATS if each < 0.1 else 3) + 2
+
+
+def test_more_repeats_while_the_budget_lasts() -> None:
+    now = [0.0]
+
+    def run() -> None:
+        now[0] += 0.01
+
+    repeated(run, lambda: now[0], 0.3)
+    assert now[0] == pytest.approx(0.3)
