@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onchip.cli.options import Request, bind, load_chip, load_graph
+from onchip.cli.options import Request, bind, load_chip, load_graph, settled
 from onchip.cli.output import dump, show, show_json, write_file
 from onchip.errors import DoesNotFit, UsageError, did_you_mean
 
@@ -38,9 +38,10 @@ def check(
     if fail_on is not None and fail_on not in GATES:
         hint = did_you_mean(fail_on, GATES) or f"Write {' or '.join(GATES)}"
         raise UsageError("OC1008", "--fail-on", f"'{fail_on[:40]}' is nothing to fail on", next=hint)
+    request, sets = settled(request, sets)
     graph, chip = load_graph(request), load_chip(chip_name, sets)
     made = pipeline.check(bind(graph, request), chip, dtype=request.dtype)
-    words = " ".join([request.words, f"--chip {chip_name}", *(f"--set {text}" for text in sets or ())])
+    words = " ".join([request.words, f"--chip {chip_name}", *(f"--set {text}" for text in sets)])
     action = f"Next:  onchip estimate {words}   (how long it takes, and why)"
     if output is not None:
         text = dump(made.to_json()) if output.suffix == ".json" else check_text(made, action=action, nodes=True)

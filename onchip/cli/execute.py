@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onchip.cli.arrays import Arrays, check_shapes, random_arrays, read_arrays, wanted_by, wanted_by_program
-from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
+from onchip.cli.options import Request, bind, load_chip, load_graph, settled
 from onchip.cli.output import show, show_json, working, write_file
 from onchip.cli.price import publish
 from onchip.errors import Mismatch, UsageError, did_you_mean
@@ -62,6 +62,7 @@ def compile(
         limit = f"There are {', '.join(EMITTED)}"
         hint = did_you_mean(emit, EMITTED)
         raise UsageError("OC1008", "--emit", f"nothing is named '{emit[:40]}'", limit=limit, next=hint)
+    request, sets = settled(request, sets)
     chip = load_chip(chip_name, sets)
     graph = bind(load_graph(request, weights=weights_of(request)), request)
     seen: dict[str, Any] = {}
@@ -99,6 +100,7 @@ def weights_of(request: Request) -> str | None:
 
 def _compile(graph: Graph, chip: Chip, request: Request, samples: list[Arrays] | None, seen: dict[str, Any]) -> Program:
     from onchip import pipeline
+    from onchip.case import effort_of
 
     effort = effort_of(request.effort)
     with working(f"{graph.name}: compile for {chip.name}"):
@@ -171,6 +173,7 @@ def run(
     else:
         if chip_name is None:
             raise UsageError("OC1008", "onchip run", "Missing option '--chip' / '-c'", next="See onchip run --help")
+        request, sets = settled(request, sets)
         report, outputs = _run_model(request, load_chip(chip_name, sets), files, seed)
         action = f"Next:  onchip estimate {request.words} --chip {chip_name}   (what to change, and its gain)"
     if files.outputs is not None and outputs:

@@ -7,7 +7,8 @@ Promises: one spelling of an option in all verbs; an option that would have no e
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,12 +18,12 @@ from onchip.errors import NotSupported, UnknownName, UsageError, did_you_mean
 from onchip.units import format_value
 
 if TYPE_CHECKING:
+    from onchip.case import Case
     from onchip.chip import Chip
     from onchip.ir.graph import Graph
 
 MOST_RANDOM = 400_000_000  # parameters: 1.6 GB as float32, and as much again in a program
 LARGEST = 1 << 20  # of a batch or a sequence: far beyond any chip, and products of sizes stay in 64 bits
-FULL_EFFORT = 1 << 62
 SEQUENCES = ("seq", "sequence", "seq_len", "seq_length", "sequence_length")  # what exporters name that dimension
 
 ModelName = Annotated[
@@ -36,7 +37,8 @@ Shapes = Annotated[
 ]
 Dtype = Annotated[str | None, typer.Option("--dtype", help="arithmetic (default: the chip's)")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change the chip: local.size=512KiB")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change the chip (local.size=512KiB) or the run (batch=2)"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="also write it to this file (.json or text)")]
@@ -64,7 +66,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
-            _check_dtype(self.dtype)
+            from onchip.case import check_dtype
+
+            check_dtype(self.dtype)
 
     @property
     def words(self) -> str:
@@ -74,27 +78,44 @@ class Request:
         return " ".join([self.model, *(f"{option} {value}" for option, value in pairs if value is not None)])
 
 
-def _check_dtype(dtype: str) -> None:
-    """Refuse a name that is no dtype of any chip; whether the chip at hand has it is the chip's matter."""
-    from onchip.chip_parts import DTYPES, GRAPH_DTYPES
+def settled(request: Request, sets: list[str] | None) -> tuple[Request, list[str]]:
+    """Return the request with the settings of the run in it, and the settings that are the chip's."""
+    if not sets:
+        return request, []
+    from onchip.case import batch_of, refuse_misspelt
 
-    known = (*DTYPES, *GRAPH_DTYPES)
-    if dtype not in known:
-        hint = did_you_mean(dtype, known)
-        fact, limit = f"no dtype is named '{dtype[:40]}'", f"There are {', '.join(DTYPES)}"
-        raise UnknownName("OC1008", "--dtype", fact, limit=limit, next=hint)
+    own: list[str] = []
+    for text in sets:
+        key, value = setting(text)
+        if key == "batch":
+            request = replace(request, batch=batch_of(value))
+        elif key == "dtype":
+            request = replace(request, dtype=value)
+        elif key == "effort":
+            request = replace(request, effort=value)
+        else:
+            refuse_misspelt(key)
+            own.append(text)
+    return request, own
 
 
-def effort_of(text: str) -> int:
-    """Return how many mappings are priced per kernel. Raises UsageError."""
-    from onchip.planner.tile import EFFORT
+def case_of(request: Request, chip_name: str, sets: list[str] | None = None) -> Case:
+    """Return what `case` prices. Raises OnchipError."""
+    from onchip.case import Case, effort_of
 
-    if text in ("default", "full"):
-        return EFFORT if text == "default" else FULL_EFFORT
-    if re.fullmatch(r"[0-9]{1,15}", text) and int(text) >= 1:
-        return int(text)
-    fact = f"'{text[:40]}' is no number of mappings"
-    raise UsageError("OC1008", "--effort", fact, next="Write a number from 1 up, default or full")
+    effort = effort_of(request.effort)
+    return Case(load_graph(request), load_chip(chip_name, sets), request.batch, request.dtype, effort)
+
+
+def chip_words(name: str, sets: list[str] | None) -> str:
+    """Return the chip with its overrides as words of a command line."""
+    query = ("&" if "?" in name else "?") + "&".join(sets) if sets else ""
+    return f"--chip {shlex.quote(name + query)}"
+
+
+def setting(text: str) -> tuple[str, str]:
+    """Return the key and the value of a --set. Raises UsageError."""
+    return _pair(text, "--set", "local.size=512KiB")
 
 
 def load_chip(name: str, sets: list[str] | None) -> Chip:
@@ -102,7 +123,7 @@ def load_chip(name: str, sets: list[str] | None) -> Chip:
     from onchip.chip import Chip
 
     chip = Chip.load(name)
-    return chip.replace(dict(_pair(text, "--set", "local.size=512KiB") for text in sets)) if sets else chip
+    return chip.replace(dict(map(setting, sets))) if sets else chip
 
 
 def load_graph(request: Request, *, weights: str | None = None) -> Graph:
@@ -148,12 +169,9 @@ def _check_random_weights(model: str) -> None:
 
 def bind(graph: Graph, request: Request) -> Graph:
     """Return the network with its batch, where one was asked for. Raises UsageError where the batch is fixed."""
-    if request.batch is None:
-        return graph
-    if "batch" not in graph.symbols:
-        fact = f"-b {request.batch}: the batch of this network is fixed"
-        raise UsageError("OC1008", request.model, fact, limit=_inputs(graph), next="Export it with a named batch")
-    return graph.bind(batch=request.batch)
+    from onchip.case import bind_to
+
+    return bind_to(graph, request.batch, request.model)
 
 
 def _bind_sequence(graph: Graph, length: int) -> Graph:
@@ -192,8 +210,9 @@ def _shapes(request: Request) -> dict[str, tuple[int, ...]]:
 
 
 def _inputs(graph: Graph) -> str:
-    shapes = (f"{name} [{', '.join(map(str, graph.tensor(name).shape))}]" for name in graph.inputs)
-    return f"Inputs: {', '.join(shapes)}"
+    from onchip.case import inputs_of
+
+    return inputs_of(graph)
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onchip.cli.options import Request, bind, effort_of, load_chip, load_graph
+from onchip.cli.options import Request, bind, case_of, chip_words, load_graph, setting, settled
 from onchip.cli.output import dump, show, show_json, working, write_file
 from onchip.errors import DoesNotFit, NotSupported, OnchipError, UsageError
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
     from onchip.ir.explanation import Explanation
     from onchip.ir.graph import Graph
     from onchip.ir.report import Json, Report
-    from onchip.reports.actions import Action, Change
 
-FULL_WORK = 8  # times the usual work of an estimate that prices mappings exactly, about
+SHOWN = 3  # actions in the text
 
 
 def estimate(
@@ -42,19 +40,22 @@ def estimate(
     from onchip import pipeline
 
     begin = time.perf_counter()
-    effort = effort_of(request.effort)
-    chip = load_chip(chip_name, sets)
-    graph = load_graph(request)
-    explanation = None
+    request, sets = settled(request, sets)
+    case, explanation = case_of(request, chip_name, sets), None
     if why is None:
-        report = pipeline.estimate(bind(graph, request), chip, dtype=request.dtype, effort=effort)
+        report = pipeline.estimate(case.bound, case.chip, dtype=case.dtype, effort=case.effort)
     else:
         from onchip.explain import explain
 
-        bound = bind(graph, request)
-        report, explanation = explain(bound, chip, dtype=request.dtype, effort=effort, layer=why or None)
+        report, explanation = explain(case.bound, case.chip, dtype=case.dtype, effort=case.effort, layer=why or None)
     spent = time.perf_counter() - begin
-    actions = () if as_json or quiet else _advice(report, graph, chip, request)
+    actions: list[str] = []
+    if not as_json and not quiet:
+        from onchip.advice import short_advice
+        from onchip.reports.actions import action_lines
+
+        words = f"onchip whatif {request.words} {chip_words(chip_name, sets)}"
+        actions = action_lines(short_advice(case, report).actions[:SHOWN], words)
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
     publish(
         report, action, actions, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
@@ -65,7 +66,7 @@ def estimate(
 def publish(
     report: Report,
     action: str,
-    actions: Sequence[Action] = (),
+    actions: Sequence[str] = (),
     *,
     explanation: Explanation | None = None,
     spent: float,
@@ -90,54 +91,33 @@ def publish(
         show(report_text(report, actions, action=action, layers=0 if verbose else 12, why=explanation))
 
 
-def _advice(report: Report, graph: Graph, chip: Chip, request: Request) -> tuple[Action, ...]:
-    from onchip import pipeline
-    from onchip.planner.tile import EFFORT
-    from onchip.reports.actions import try_first
-
-    effort = effort_of(request.effort)
-
-    def reprice(change: Change) -> Report | None:
-        wanted = replace(request, batch=change.batch or request.batch)
-        try:
-            changed = chip.replace(dict(change.overrides)) if change.overrides else chip
-            return pipeline.on_silicon(bind(graph, wanted), changed, dtype=change.dtype or request.dtype, effort=effort)
-        except OnchipError:
-            return None
-
-    times = FULL_WORK if effort > EFFORT else 1
-    return try_first(report.expected, chip, reprice, can_batch="batch" in graph.symbols, effort=times)
-
-
 def whatif(
     request: Request, chip_name: str, sets: list[str], *, knobs: bool, as_json: bool, output: Path | None, quiet: bool
 ) -> None:
     """Print what changes of a chip are worth, and which of its numbers the time reacts to."""
-    from onchip import pipeline
     from onchip.reports import whatif as work
 
-    effort = effort_of(request.effort)
-    chip, graph = load_chip(chip_name, None), pipeline.bind_batch(bind(load_graph(request), request))
-    base = pipeline.on_silicon(graph, chip, dtype=request.dtype, effort=effort)
+    case = case_of(request, chip_name)
+    base = case.price()
 
     def priced(texts: list[str]) -> work.Variant:
         told = " and ".join(texts)
         try:
-            changed = load_chip(chip_name, texts)
-            return work.Variant(told, pipeline.on_silicon(graph, changed, dtype=request.dtype, effort=effort))
+            return work.Variant(told, case.changed(dict(map(setting, texts))).price())
         except (NotSupported, DoesNotFit) as error:
             return work.Variant(told, None, str(error))
 
     def reprice(change: dict[str, str]) -> Report | None:
         try:
-            return pipeline.on_silicon(graph, chip.replace(change), dtype=base.dtype, effort=effort)
+            return case.changed(change).price()
         except OnchipError:
             return None
 
     with working(f"{request.model}: what if"):
         variants = [priced([text]) for text in sets] + ([priced(sets)] if len(sets) > 1 else [])
-        turned = work.knobs(base, chip, reprice) if knobs or not sets else ()
-    action = f"Next:  onchip estimate {request.words} --chip {chip.name}{''.join(f' --set {text}' for text in sets)}"
+        turned = work.knobs(base, case.chip, reprice) if knobs or not sets else ()
+    words = chip_words(chip_name, None) + "".join(f" --set {text}" for text in sets)
+    action = f"Next:  onchip estimate {request.words} {words}"
     text = work.whatif_text(base, variants, turned, action=action)
     made = work.whatif_json(base, variants, turned)
     if output is not None:
@@ -197,6 +177,7 @@ def price_all(
 ) -> tuple[list[Report], list[tuple[str, OnchipError]]]:
     """Return the reports of the chips that can run the network, fastest first, and the errors of those that cannot."""
     from onchip import pipeline
+    from onchip.case import effort_of
 
     effort = effort_of(request.effort)
     graph = pipeline.bind_batch(graph)  # once, not for every chip

@@ -1,47 +1,46 @@
-"""What to try first: a few changes, each priced by running the estimate again, and shown only where it helps.
+"""What to do next: changes that were run again and helped, best first.
 
-In:       a Report, and a function that prices a change (None where it does not apply or does not fit).
-Out:      actions, best first, each with its gain per inference and the options that try it.
-Promises: nothing is guessed: a gain is the difference of two reports. At most MOST changes are priced, and only the
-          most promising one of a network that is much work: work is counted in layers, not in seconds, so that the
-          same request gives the same advice on any machine.
-Does not: know how to price, or change the network's arithmetic without saying that accuracy needs a check.
+In:       Reports before and after, `Change`s.
+Out:      `Action`s: predicted and verified gain per inference, effort, risk; lines of text, the JSON of panel R3.
+Promises: nothing is guessed: a verified gain is the difference of two reports. What does not help is not shown.
+          Where the silicon runs the vendor's program, the shown gain is that of its forecast, and our program's, played
+          event by event, has to gain as well.
+Does not: run anything (`onchip.advice` does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from onchip.chip import Chip
-from onchip.ir.report import Report
-from onchip.units import format_exact
+from onchip.ir.report import Json, Report
+from onchip.reports.changes import Change
 
-MOST = 4
-WORK = 100  # of all changes together, see `work`: about 0.3 s
-TWICE = {"local.size": "twice the local memory", "dram.bandwidth": "twice the DRAM bandwidth"}
 LEAST_GAIN = 0.02  # below 2 % an action is not worth a line
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One thing to change; what is None or empty stays."""
-
-    text: str
-    options: str
-    risk: str
-    batch: int | None = None
-    dtype: str | None = None
-    overrides: tuple[tuple[str, str], ...] = ()
+ENOUGH = 0.9  # of the best batch's gain: the smallest batch that reaches it is shown
+How = Literal["simulated", "estimated", "forecast"]
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A change that was priced: shares of time and energy per inference, negative is better."""
+    """A change that was run: shares of time and energy per inference, negative is better.
+
+    `how` says what ran: our program event by event, our program by the estimate (the same cycles), or a forecast of the
+    vendor's; `program` is then what our program gains, None where it was not run.
+    """
 
     change: Change
     time: float
     energy: float | None
+    seconds: float
+    joules: float | None
+    how: How
+    program: float | None = None
+
+    @property
+    def helps(self) -> bool:
+        return self.time <= -LEAST_GAIN and (self.program is None or self.program < 0)
 
     @property
     def gain(self) -> str:
@@ -50,68 +49,85 @@ class Action:
         return f"{_percent(self.time)} time{energy}"
 
 
-def action_lines(actions: Sequence[Action]) -> list[str]:
-    """Return the actions as lines: what, its gain per inference, the options that try it, and a risk in brackets."""
+def action_of(change: Change, before: Report, after: Report, *, program: float | None = None) -> Action:
+    """Return what a change brings, from the reports before and after it."""
+    joules = [r.energy_j.value / r.model.batch if r.energy_j is not None else None for r in (before, after)]
+    energy = joules[1] / joules[0] - 1 if joules[0] and joules[1] is not None else None
+    seconds = after.seconds_per_inference
+    return Action(
+        change, seconds / before.seconds_per_inference - 1, energy, seconds, joules[1], how(before, after), program
+    )
+
+
+def how(before: Report, after: Report) -> How:
+    """Return what the numbers of a pair come from; where one is a forecast, their difference is one."""
+    if "silicon" in (before.kind, after.kind):
+        return "forecast"
+    return "simulated" if after.latency_s.fidelity == "event" else "estimated"
+
+
+def ranked(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Return the actions that help, by verified gain; of several batches the smallest that gains nearly the most."""
+    found = sorted((a for a in actions if a.helps), key=lambda action: (action.time, action.change.options))
+    best = next((action for action in found if action.change.kind == "batch"), None)
+    if best is None:
+        return tuple(found)
+    enough = [a for a in found if a.change.kind == "batch" and a.time <= ENOUGH * best.time]
+    kept = min(enough, key=lambda action: int(action.change.settings[0][1]))
+    return tuple(action for action in found if action.change.kind != "batch" or action is kept)
+
+
+def action_lines(actions: Sequence[Action], command: str) -> list[str]:
+    """Return the actions as lines: what, its gain per inference, what tries it, and in brackets what to know.
+
+    `command` is what the settings are added to; it stands in the first line only, `…` means the same again.
+    """
     texts = [action.change.text for action in actions]
     width, gain = max(map(len, texts), default=0), max((len(action.gain) for action in actions), default=0)
     lines: list[str] = []
     for action in actions:
-        head = "Try first: " if not lines else "           "
-        risk = f"   ({action.change.risk})" if action.change.risk else ""
-        lines.append(f"{head} {action.change.text:<{width}}  {action.gain:<{gain}}  {action.change.options}{risk}")
+        head, words = ("           ", "…") if lines else ("Try first: ", command)
+        notes = [note for note in (action.change.risk, "" if action.how != "forecast" else "forecast") if note]
+        note = f"   ({'; '.join(notes)})" if notes else ""
+        own = f"{head} {action.change.text:<{width}}  {action.gain:<{gain}}  {words} {action.change.options}{note}"
+        lines.append(own)
     return lines
 
 
-Reprice = Callable[[Change], Report | None]
+def actions_json(base: Report, actions: Sequence[Action], command: str, *, tried: int) -> Json:
+    """Return the object of panel R3, `actions`.
 
-
-def work(report: Report) -> int:
-    """Return the work of one estimate: layers that are planned and lowered, and a quarter for each that equals one."""
-    distinct = len({(layer.cycles, layer.macs, layer.dram_bytes) for layer in report.layers})
-    return distinct + (len(report.layers) - distinct) // 4
-
-
-def try_first(report: Report, chip: Chip, reprice: Reprice, *, can_batch: bool, effort: int = 1) -> tuple[Action, ...]:
-    """Price the most promising changes and return those that help, best first.
-
-    `effort` is how many times the usual work one estimate is; one change is priced in any case.
+    `base`: time and energy per inference before; `tried`: how many changes were run; `actions`: those that help, by
+    verified gain, each with `settings`, `command`, `predicted` and `verified` (shares of time and energy per inference,
+    seconds and joules after it, `how` it was run, `program`: our program's gain where the numbers are a forecast).
     """
-    found: list[Action] = []
-    most = max(1, min(MOST, WORK // max(1, effort * work(report))))
-    for change in candidates(report, chip, can_batch=can_batch)[:most]:
-        changed = reprice(change)
-        if changed is None:
-            continue
-        time = changed.seconds_per_inference / report.seconds_per_inference - 1
-        if time <= -LEAST_GAIN:
-            found.append(Action(change, time, _energy(report, changed)))
-    return tuple(sorted(found, key=lambda action: (action.time, action.change.options)))
-
-
-def candidates(report: Report, chip: Chip, *, can_batch: bool) -> list[Change]:
-    """Return the changes worth pricing, those that concern the bound first."""
-    batch = 2 * report.model.batch
-    found: list[Change] = []
-    if report.dtype != "int8" and "int8" in chip.dtypes:
-        found.append(Change(f"int8 instead of {report.dtype}", "--dtype int8", "check the accuracy", dtype="int8"))
-    doubled = {
-        "local.size": format_exact(2 * chip.local.size_bytes, "B"),
-        "dram.bandwidth": format_exact(2 * chip.dram.bandwidth_bytes_per_s, "B/s"),
+    joules = base.energy_j.value / base.model.batch if base.energy_j is not None else None
+    return {
+        "base": {"seconds": base.seconds_per_inference, "joules": joules},
+        "tried": tried,
+        "least_gain": LEAST_GAIN,
+        "actions": [_json(action, command) for action in actions],
     }
-    sets = {key: value.replace(" ", "") for key, value in doubled.items()}
-    memories = [Change(TWICE[k], f"--set {k}={v}", "", overrides=((k, v),)) for k, v in sets.items()]
-    if dict(report.waterfall).get("memory", 0.0) >= LEAST_GAIN * report.latency_s.value:
-        found.append(memories.pop())
-    if can_batch:
-        found.append(Change(f"batch {batch}", f"-b {batch}", "a batch waits for its last input", batch=batch))
-    return found + memories
 
 
-def _energy(before: Report, after: Report) -> float | None:
-    if before.energy_j is None or after.energy_j is None or not before.energy_j.value:
-        return None
-    each = before.energy_j.value / before.model.batch, after.energy_j.value / after.model.batch
-    return each[1] / each[0] - 1
+def _json(action: Action, command: str) -> Json:
+    change = action.change
+    return {
+        "text": change.text,
+        "settings": dict(change.settings),
+        "command": f"{command} {change.options}",
+        "effort": change.effort,
+        "risk": change.risk,
+        "predicted": {"time": change.predicted},
+        "verified": {
+            "time": action.time,
+            "energy": action.energy,
+            "seconds": action.seconds,
+            "joules": action.joules,
+            "how": action.how,
+            "program": action.program,
+        },
+    }
 
 
 def _percent(share: float) -> str:

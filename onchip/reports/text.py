@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from onchip.ir.explanation import Explanation
 from onchip.ir.report import Report
 from onchip.ir.report_text import LAYERS, write_report
-from onchip.reports.actions import Action, action_lines
 from onchip.reports.explain import LAYERS as SHOWN
 from onchip.reports.explain import explanation_text
 
 
 def report_text(
-    report: Report, actions: Sequence[Action] = (), *, action: str = "", layers: int = LAYERS,
+    report: Report, actions: Sequence[str] = (), *, action: str = "", layers: int = LAYERS,
     why: Explanation | None = None,
 ) -> str:  # fmt: skip
-    """Return the terminal report; at most three actions, or the line `action` where there is none; at its end why."""
-    lines = action_lines(actions[:3]) or ([action] if action else [])
+    """Return the terminal report with lines of actions, or the line `action` where there is none; at its end why."""
+    lines = list(actions) or ([action] if action else [])
     told = write_report(report, actions=lines, layers=layers)
     return told if why is None else f"{told}\n{explanation_text(why, layers=layers and SHOWN)}"

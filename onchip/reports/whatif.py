@@ -16,7 +16,7 @@ from fractions import Fraction
 from onchip.chip import Chip
 from onchip.ir.report import SCHEMA_VERSION, Json, Report
 from onchip.ir.report_text import bar
-from onchip.reports.diff import compare, told
+from onchip.reports.diff import Change, told
 from onchip.units import DASH, format_exact, format_value
 
 BAR = 12  # cells of a bar for a factor of two
@@ -127,10 +127,17 @@ def whatif_text(base: Report, variants: Sequence[Variant], turned: Sequence[Knob
     lines += [f"  {variant.text}: {variant.refused}" for variant in variants if variant.report is None]
     last = next((v.report for v in reversed(variants) if v.report is not None), None)
     if last is not None:
-        moved = [change for change in compare(base, last).causes if abs(change.delta) >= LEAST * base.latency_s.value]
+        moved = _causes(base, last)
         lines += ["", "where the time went", *_columns([(c.name, *told(c)) for c in moved])] if moved else []
     lines += ["", *_tornado(turned)] if turned else []
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _causes(base: Report, last: Report) -> list[Change]:
+    """Return the causes of the time of one inference that moved."""
+    before, after = ({c: s / r.model.batch for c, s in r.waterfall} for r in (base, last))
+    causes = [Change(name, "s", before.get(name), after.get(name)) for name in dict.fromkeys((*before, *after))]
+    return [cause for cause in causes if abs(cause.delta) >= LEAST * base.seconds_per_inference]
 
 
 def _row(text: str, report: Report, base: Report) -> tuple[str, ...]:
