@@ -37,6 +37,7 @@ EXECUTED = (
     "docs/measurements.md",
     "docs/scale-sim.md",
 )
+TRANSLATED = {"docs/tour.zh-CN.md": "docs/tour.md"}  # the same blocks in the same order, other sentences between them
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("docs/*.py"), *ROOT.glob("examples/*.py"))
 )  # fmt: skip
@@ -307,6 +308,22 @@ def refreshed(page: str) -> str:
     return text
 
 
+@pytest.mark.parametrize("page", TRANSLATED)
+def test_a_translation_has_the_blocks_and_headings_of_its_original(page: str) -> None:
+    own, original = ((ROOT / name).read_text(encoding="utf-8") for name in (page, TRANSLATED[page]))
+    assert own == with_blocks_of(own, original), "python -m tests.test_docs --update"
+    heads = [re.findall(r"^#+ ", FENCE.sub("", text), re.M) for text in (own, original)]
+    assert heads[0] == heads[1]
+
+
+def with_blocks_of(page: str, original: str) -> str:
+    """Return a page with each fenced block replaced by the original's block of the same number."""
+    fences = iter([match[0] for match in FENCE.finditer(original)])
+    made = FENCE.sub(lambda _: next(fences), page)
+    assert next(fences, None) is None, "the original has more blocks"
+    return made
+
+
 def update() -> None:
     """Write all outputs and generated pages anew."""
     for page in GENERATED:
@@ -314,6 +331,9 @@ def update() -> None:
     for page in EXECUTED:
         if (ROOT / page).exists():
             (ROOT / page).write_text(refreshed(page), encoding="utf-8")
+    for page, original in TRANSLATED.items():
+        texts = [(ROOT / name).read_text(encoding="utf-8") for name in (page, original)]
+        (ROOT / page).write_text(with_blocks_of(*texts), encoding="utf-8")
 
 
 if __name__ == "__main__":
