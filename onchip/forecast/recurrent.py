@@ -51,8 +51,10 @@ def price_recurrent(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     for p in each:
         causes += [(cause, steps * seconds) for cause, seconds in _step(batch, p, far, m).causes]
     cycles = batch * each[0].k * sum(step_cycles(m.chip.vector, op) for op in CELLS[node.op])
+    first = (1 - far) * (traffic.far_weights - inputs.far_weights)  # weights that stay near come there once
     waits = STEP * steps + FAR_STEP * min(steps, FAR_STEPS) * far
     causes += [
+        ("memory", first / m.dram_bytes_per_s),
         ("vector", steps * cycles / m.clock_hz / min(m.cores, batch * each[0].k)),
         ("sync", waits * m.launch_s + steps * m.sync_s),
     ]
