@@ -298,11 +298,13 @@ class Execution:
     mode: `sequential` = all cores work on one kernel after the other; `pipeline` = every kernel has cores of its own
     and inferences stream through them; `independent` = each core runs whole inferences, a batch is dealt out to them.
     weights: `streamed` = they come from far memory in every run; `resident` = what fits on the chip stays there.
+    sums: `fused` = a sum of two activations is done behind the product that makes one of them; `apart` = in a pass.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = FORBID
     mode: Literal["sequential", "pipeline", "independent"] = "sequential"
     weights: Literal["streamed", "resident"] = "streamed"
+    sums: Literal["fused", "apart"] = "fused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Promises: array cycles are those of the closed forms below (DESIGN of the machin
               hidden   folds * max(m, R) + 2R + C - 2            (the next weights shift in while rows stream)
               serial   folds * (2R + C + m - 2)
           output-stationary: ceil(M/R) * ceil(N/C) blocks of K cycles, fill R + C - 2 once;
-          dot product: whole native blocks, weights through their port;
+          dot product: whole native blocks, depth in aligned steps, weights through their port;
           a pass is at least its operands over the local ports.
 Does not: know a network: fusion and placement are in the traffic.
 """
@@ -55,17 +55,43 @@ def array_cycles(p: Product, m: Machine) -> float:
 def native_cycles(p: Product, m: Machine, height: int, width: int) -> float:
     """Return the cycles of a dot-product unit for images of height x width pixels.
 
-    Whole native blocks: pixels in squares (in a row where the image is one), then output channels, then channels of
-    each tap. Weights come through their port once for each block of pixels whose sums the accumulators hold.
+    Whole native blocks: pixels in squares (in a row where the image is one), then output channels, then depth. Weights
+    come through their port once for each block of pixels whose sums the accumulators hold.
     """
-    pixels, columns, depth = m.array.native or (1, 1, 1)
+    pixels, columns, _ = m.array.native or (1, 1, 1)
     columns *= m.chip.matrix.units
-    tall, wide = square(pixels) if height > 1 else (1, pixels)
-    blocks = p.m / (height * width) * ceil(height / tall) * ceil(width / wide)
-    cycles = blocks * ceil(p.n / columns) * p.taps * ceil(p.k / p.taps / depth)
+    cycles = _blocks(p, pixels, height, width) * ceil(p.n / columns) * _depth_steps(p, m)
     held = max(pixels, m.chip.local.accumulator_bytes // (columns * WIDE_BYTES))
     weights = ceil(p.m / held) * p.n * p.k * m.bytes
     return p.batch * max(cycles, _port(weights, float(m.chip.local.weight_read_bytes_per_cycle)))
+
+
+def native_depthwise_cycles(p: Product, m: Machine, height: int, width: int) -> float:
+    """Return the cycles of a depthwise convolution whose channels take the place of output channels.
+
+    The depth of a block is taps, as many as share an aligned step; without one each tap takes a block.
+    """
+    pixels, columns, _ = m.array.native or (1, 1, 1)
+    taps = ceil(p.taps / _run(m)) * _run(m)
+    return _blocks(p, pixels, height, width) * ceil(p.batch * p.n / (columns * m.chip.matrix.units)) * taps
+
+
+def _blocks(p: Product, pixels: int, height: int, width: int) -> float:
+    tall, wide = square(pixels) if height > 1 else (1, pixels)
+    return p.m / (height * width) * ceil(height / tall) * ceil(width / wide)
+
+
+def _depth_steps(p: Product, m: Machine) -> int:
+    """Return the cycles of a block's depth: each tap in aligned steps, or as many taps side by side as make one."""
+    depth, run = (m.array.native or (1, 1, 1))[2], _run(m)
+    channels = ceil(p.k / p.taps)
+    by_tap = p.taps * ceil(channels / (depth * run)) * run
+    return min(by_tap, ceil(p.taps / run) * run * ceil(channels / depth))
+
+
+def _run(m: Machine) -> int:
+    """Return the cycles that a unit's depth goes on for, so that depth x cycles are aligned."""
+    return max(m.array.align // (m.array.native or (1, 1, 1))[2], 1)
 
 
 def square(pixels: int) -> tuple[int, int]:

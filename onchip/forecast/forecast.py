@@ -72,7 +72,7 @@ def forecast(
     `zeros` is the share of activations that are zero, where it is known; `model` what a report says of the network.
     """
     m = machine(chip, chip_dtype(dtype))
-    kernels, alias = kernels_of(graph)
+    kernels, alias = kernels_of(graph, sums_apart=chip.execution.sums == "apart")
     for kernel in kernels:
         _check(kernel.anchor)
     traffics, costs = _managed(kernels, alias, m, start) if m.is_managed else _cached(kernels, alias, m, start, zeros)

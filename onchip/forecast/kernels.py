@@ -73,9 +73,12 @@ class Kernel:
         return prod(self.shape(tensor))
 
 
-def kernels_of(graph: Graph) -> tuple[tuple[Kernel, ...], Mapping[str, str]]:
-    """Return the kernels in order, and for each tensor that renames another one that other one."""
-    walk = _Walk(graph)
+def kernels_of(graph: Graph, *, sums_apart: bool = False) -> tuple[tuple[Kernel, ...], Mapping[str, str]]:
+    """Return the kernels in order, and for each tensor that renames another one that other one.
+
+    With `sums_apart` an elementwise node of two activations begins a kernel.
+    """
+    walk = _Walk(graph, sums_apart)
     for node in graph.nodes:
         walk.take(node)
     return tuple(walk.found), walk.alias
@@ -91,8 +94,8 @@ def root(tensor: str, alias: Mapping[str, str]) -> str:
 class _Walk:
     """The kernels found so far, the place of each tensor's maker among them, and the tensors that are others."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, sums_apart: bool) -> None:
+        self.graph, self.sums_apart = graph, sums_apart
         self.found: list[Kernel] = []
         self.maker: dict[str, int] = {}
         self.alias: dict[str, str] = {}
@@ -162,7 +165,8 @@ class _Walk:
         elif node.op == "slice":
             return latest if self._is_cut(sources[0]) else new
         else:
-            joins = node.op in ELEMENTWISE and self._continues(node, latest)
+            is_sum = sum(self.graph.tensor(name).constant is None for name in sources) > 1
+            joins = node.op in ELEMENTWISE and not (is_sum and self.sums_apart) and self._continues(node, latest)
         return latest if joins and self._is_read_here(node, sources, latest) else new
 
     def _is_skip(self, node: Node) -> bool:

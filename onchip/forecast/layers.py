@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from onchip.forecast.arrays import array_cycles, native_cycles, orders
+from onchip.forecast.arrays import array_cycles, native_cycles, native_depthwise_cycles, orders
 from onchip.forecast.attention import price_attention
 from onchip.forecast.conv import FIRST_CHANNELS
 from onchip.forecast.cost import Cost
-from onchip.forecast.kernels import PRODUCTS, Kernel
+from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED, kernel_cycles
 from onchip.forecast.machine import Machine
 from onchip.forecast.placement import COPIES
@@ -48,6 +48,7 @@ WORK: dict[str, tuple[tuple[str, int], ...]] = {
     "rms_norm": (("mac", 2), ("mul", 1)),
     **dict.fromkeys(TABLES, (("lut", 1),)),
 }
+SCALINGS = 3  # of a sum in a pass of its own: both operands to one scale, the sum to its own
 INTEGERS = ("int4", "int8", "int16")
 # ops whose own price has their far memory inside
 OWN = {"attention": price_attention, **dict.fromkeys(RECURRENT, price_recurrent)}
@@ -85,14 +86,18 @@ def _matrix(kernel: Kernel, m: Machine) -> tuple[float, str]:
     if node.op not in PRODUCTS or kernel.macs == 0:
         return 0.0, ""
     p = product_of(kernel)
+    shape = kernel.shape(node.outputs[0])
+    height, width = (shape[1], shape[2]) if node.op == "conv2d" else (1, max(1, p.m))
     if node.op == "conv2d" and p.batch > 1 and p.k == p.taps and m.chip.matrix.depthwise != "column":
+        if m.chip.matrix.depthwise == "native" and m.array.native:
+            cycles = native_depthwise_cycles(p, m, height, width)
+            return cycles / (m.clock_hz * m.achieved * m.cores), "depthwise in native blocks"
         return m.lane_s("mac", kernel.macs) / m.achieved, "depthwise on lanes"
     if node.op == "conv_transpose2d":
         p = replace(p, m=ceil(kernel.macs / (p.batch * p.n * p.k)))  # zeros between inputs are not multiplied
-    if node.op == "conv2d" and node.inputs[0] in kernel.graph.inputs and p.k // p.taps <= FIRST_CHANNELS:
+    is_first = node.op == "conv2d" and node.inputs[0] in kernel.graph.inputs and p.k // p.taps <= FIRST_CHANNELS
+    if is_first and m.array.align == 1:
         p = replace(p, taps=kernel.shape(node.inputs[1])[1])  # a row of the window lies together
-    shape = kernel.shape(node.outputs[0])
-    height, width = (shape[1], shape[2]) if node.op == "conv2d" else (1, max(1, p.m))
     return _product_s(p, m, height, width), ""
 
 
@@ -134,7 +139,15 @@ def _pass_s(kernel: Kernel, node: Node, m: Machine) -> float:
         return m.lane_s("add", kernel.elements(node.inputs[0]))
     if node.op in PRODUCTS:
         return m.lane_s("requantize", elements)
+    if m.chip.execution.sums == "apart" and _is_sum(kernel, node):
+        return m.lane_s("requantize", SCALINGS * elements)
     return sum(n * m.lane_s(op, elements) for op, n in WORK.get(node.op, (("add", 1),)))
+
+
+def _is_sum(kernel: Kernel, node: Node) -> bool:
+    """Return whether a node combines two activations element by element."""
+    given = [name for name in node.inputs if name and kernel.graph.tensor(name).constant is None]
+    return node.op in ELEMENTWISE and len(given) > 1
 
 
 def _near_s(kernel: Kernel, traffic: Traffic, m: Machine) -> float:

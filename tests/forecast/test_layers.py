@@ -39,17 +39,20 @@ def conv(size: int, channels: int, filters: int, window: int = 3, groups: int = 
     return made.steps[-1]
 
 
-def unit(native: str, **keys: str) -> Machine:
+def unit(native: str, **keys: Override) -> Machine:
     """Return an Ethos with another unit, and a port of weights that hides."""
-    array = {"matrix.int8": {"accumulate": "int32", "native": native}, "peak": {}, "evidence": "estimate"}
+    array: dict[str, Override] = {"matrix.int8": {"accumulate": "int32", "native": native}, "peak": {}, "evidence": "estimate"}
     return machine(Chip.load("ethos-u65-256").replace({**array, "local.weight_read": "4096 B/cycle", **keys}), "int8")
 
 
 def test_blocks_of_an_ethos_are_whole() -> None:
-    """A 7 x 7 map is 4 x 4 blocks of 2 x 2 pixels; 60 filters are 8 blocks of 8; 9 taps of 3 blocks of 8 channels."""
+    """A 7 x 7 map is 4 x 4 blocks of 2 x 2 pixels; 60 filters are 8 blocks of 8; 9 taps of 3 blocks of 8 channels.
+
+    Aligned, 20 channels of a tap take a step of 4 cycles; of 4 taps side by side 3 steps.
+    """
     p = Product(1, 49, 60, 9 * 20, taps=9)
     assert native_cycles(p, unit("4x8x8"), 7, 7) == 16 * 8 * 9 * 3
-    assert conv(7, 20, 60).seconds == pytest.approx(16 * 8 * 9 * 3 / 1e9)
+    assert conv(7, 20, 60).seconds == pytest.approx(16 * 8 * 9 * 4 / 1e9)
 
 
 def test_pixels_of_other_blocks_are_rows_of_squares() -> None:
@@ -72,15 +75,50 @@ def test_weights_are_read_again_for_each_block_of_sums() -> None:
     assert array_cycles(Product(1, 1025, 64, 80), narrow) == 3 * 64 * 80 / 0.5
 
 
-def test_depthwise_runs_on_the_lanes() -> None:
-    """Vela: one block of 4 pixels by 8 channels a cycle and tap: 14 x 14 x 64 x 9 MACs at 32 a cycle."""
-    assert conv(14, 64, 64, groups=64).seconds == pytest.approx(14 * 14 * 64 * 9 / 32e9)
+def test_depthwise_takes_four_taps_a_step() -> None:
+    """Vela: 7 x 7 blocks of 2 x 2 pixels by 8 blocks of 8 channels, 9 taps in 3 steps of 4 cycles."""
+    assert conv(14, 64, 64, groups=64).seconds == pytest.approx(49 * 8 * 12 / 1e9)
+
+
+def test_depth_goes_in_aligned_steps() -> None:
+    """Vela: 32 channels of a tap, or 8 of 4 taps, in 4 cycles: 3 channels of 9 taps take 12, 64 take 9 x 2 x 4."""
+    assert conv(8, 3, 8).seconds == pytest.approx(16 * 12 / 1e9)
+    assert conv(8, 64, 8).seconds == pytest.approx(16 * 72 / 1e9)
+    assert conv(8, 16, 8).seconds == pytest.approx(16 * 12 * 2 / 1e9)  # 9 x 4 with one tap at a time
 
 
 def test_the_first_layer_takes_a_row_of_its_window() -> None:
-    """3 taps x 3 channels are 9 deep, 2 blocks of 8, for each of 3 rows; behind another layer each tap is a block."""
-    assert conv(8, 3, 8, before=False).seconds == pytest.approx(16 * 3 * 2 / 1e9)
-    assert conv(8, 3, 8).seconds == pytest.approx(16 * 9 / 1e9)
+    """On 64 x 48 cells 7 rows of a window, 7 x 3 deep, are 7 folds; 49 taps behind another layer are 49."""
+
+    def cycles(before: bool) -> float:
+        builder = GraphBuilder("conv")
+        x = builder.input("x", (1, 112, 112, 3))
+        if before:
+            x = one(builder.node("relu", (x,), "first"))
+        weight = builder.constant("w", (48, 7, 7, 3), "f32")
+        builder.output(one(builder.node("conv2d", (x, weight), "conv", padding=(3, 3, 3, 3))))
+        keys = {**FAST, "matrix.row_packing": "C", "vector.lanes": 8192, "local.read": "4096 B/cycle"}
+        chip = Chip.load("ax650n-1core").replace({**keys, "local.accumulator": "64 MiB", "local.write": "4096 B/cycle"})
+        return pipeline.forecast(builder.finish(), chip, dtype="int8").steps[-1].seconds * chip.clock.core_hz
+
+    fill = 2 * 64 + 48 - 2
+    assert cycles(before=False) == pytest.approx(7 * 112 * 112 + fill)
+    assert cycles(before=True) == pytest.approx(49 * 112 * 112 + fill)
+
+
+def test_sums_apart_are_kernels_that_scale_three_times() -> None:
+    """Vela's 0.75 cycles an element, three times what a product's sums take; fused they are part of the product."""
+    builder = GraphBuilder("sum")
+    x, y = (builder.input(name, (1, 16, 16, 32)) for name in "xy")
+    made = builder.node("conv2d", (x, builder.constant("w", (32, 1, 1, 32), "f32")), "conv")
+    builder.output(one(builder.node("add", (one(made), y), "sum")))
+    keys = {**FAST, "shared.0.bandwidth": "100000 GB/s"}
+    apart, fused = (
+        pipeline.forecast(builder.finish(), Chip.load("ethos-u65-256").replace({**keys, **more}), dtype="int8").steps
+        for more in ({}, {"execution.sums": "fused"})
+    )
+    assert [step.op for step in apart] == ["conv2d", "add"] and [step.op for step in fused] == ["conv2d"]
+    assert apart[1].seconds == pytest.approx(0.75 * 16 * 16 * 32 / 1e9)
 
 
 @pytest.mark.parametrize("chip", ["tpu-v1", "hexagon-qcs8550", "ax650n-3core", "ethos-u85-512", "rk3566"])
