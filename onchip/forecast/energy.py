@@ -54,6 +54,14 @@ def energy_of(kernel: Kernel, traffic: Traffic, cost: Cost, seconds: float, m: M
     )
 
 
+def buffer_bytes(kernel: Kernel, traffic: Traffic, cost: Cost, m: Machine) -> float:
+    """Return the bytes through the memory that cores share, or through the local memories where there is none."""
+    if cost.near_bytes is not None:
+        return cost.near_bytes
+    far = traffic.far if cost.far_bytes is None else cost.far_bytes
+    return far + traffic.near + (0.0 if m.shared_bytes else _array_bytes(kernel, m)[0])
+
+
 def lane_operations(kernel: Kernel, m: Machine) -> float:
     """Return operations of single lanes: all nodes but products, and one a value that a product makes."""
     vector = m.chip.vector

@@ -17,7 +17,7 @@ from onchip.errors import NotSupported
 from onchip.forecast.attention import price_attention
 from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
-from onchip.forecast.energy import energy_of
+from onchip.forecast.energy import buffer_bytes, energy_of
 from onchip.forecast.kernels import ELEMENTWISE, PRODUCTS, Kernel, kernels_of
 from onchip.forecast.lanes import MOVES, REDUCED, WINDOWED
 from onchip.forecast.layers import layer_of
@@ -124,5 +124,5 @@ def _step(kernel: Kernel, traffic: Traffic, cost: Cost, m: Machine) -> Step:
         how=cost.how,
         energy=energy_of(kernel, traffic, cost, sum(seconds for _, seconds in causes), m),
         launches=cost.launches,
-        near_bytes=cost.near_bytes,
+        near_bytes=buffer_bytes(kernel, traffic, cost, m),
     )

@@ -1,8 +1,9 @@
-"""Predictions: what the machine with a chip's numbers does for a row, in the row's own metric.
+"""Predictions: what a chip's forecast says for a row, in the row's own metric.
 
 In:       measurements, in any order.
 Out:      for each a `Prediction`, or the reason why there is none.
-Promises: rows of the same chip, work and dtype are priced once; the result of a row does not depend on other rows.
+Promises: all numbers are the forecast's; an op without a price is refused by name, and our own program stands for none.
+          rows of the same chip, work and dtype are priced once; the result of a row does not depend on other rows.
           device = launches in the graph included; host = device behind a framework's call (silicon/host.py), or
           + `launch.host` of the chip file for each kernel, or the `empty_kernel_us` of the row in the place of all
           launches; end_to_end = device + inputs and outputs over the host link, where the chip file has one.
@@ -56,8 +57,8 @@ class Run:
     device_s: float
     n_kernels: int
     dram_bytes: float
-    on_chip_bytes: float
-    energy_j: float | None  # of the whole run
+    on_chip_bytes: float  # through the memory that cores share, or the local ones
+    energy_j: float | None  # of the whole run; None: no table for the dtype
     bound: str
     work: Work
     edge_bytes: int
@@ -165,7 +166,8 @@ def _priced(row: Measurement, memo: Memo) -> Run:
     if key not in memo.runs:
         try:
             chip = _chip(row.chip, memo)
-            memo.runs[key] = _any_run(case_of(row, chip, memo.folder), chip)
+            case = case_of(row, chip, memo.folder)
+            memo.runs[key] = _run(case, chip, closed_form(case, chip))
         except OnchipError as error:
             memo.runs[key] = error
     found = memo.runs[key]
@@ -192,38 +194,10 @@ def _chip(name: str, memo: Memo) -> Chip:
     return memo.chips[name]
 
 
-def _any_run(case: Case, chip: Chip) -> Run:
-    """Return the run of a row; for an op without a closed form yet, that of our program."""
-    try:
-        return _run(case, chip, closed_form(case, chip))
-    except NotSupported:
-        report = pipeline.estimate(case.graph, chip, dtype=case.measurement.dtype)
-    times = (report.latency_s.value, len(report.layers), report.memory.dram_traffic_bytes)
-    return Run(chip, *times, *_besides(case, chip, None), report.bound, case.work, case.edge_bytes)
-
-
 def _run(case: Case, chip: Chip, made: Forecast) -> Run:
+    energy = None if made.energy is None else made.energy.total_j
     times = (made.device_s, made.launches, made.dram_bytes)
-    return Run(chip, *times, *_besides(case, chip, made), made.bound, case.work, case.edge_bytes)
-
-
-def _besides(case: Case, chip: Chip, made: Forecast | None) -> tuple[float, float | None]:
-    """Return the bytes in on-chip memory and joules, where the row is about them: of the forecast where it has them."""
-    row = case.measurement
-    if row.metric in ENERGY_METRICS and made is not None and (made.energy is not None or not made.steps):
-        return 0.0, None if made.energy is None else made.energy.total_j
-    if row.metric == "glb_mb" and made is not None and made.near_bytes is not None:
-        return made.near_bytes, None
-    return _of_our_program(case.graph, chip, row.dtype) if row.metric in ("glb_mb", *ENERGY_METRICS) else (0.0, None)
-
-
-def _of_our_program(graph: Graph, chip: Chip, dtype: str) -> tuple[float, float | None]:
-    """Return the bytes in the memory that cores share, and joules, of our program."""
-    trace = pipeline.estimate_trace(graph, chip, dtype=dtype)
-    shared = sum(kernel.shared_bytes * kernel.cores for kernel in trace.kernels)
-    local = sum((kernel.local_read_bytes + kernel.local_write_bytes) * kernel.cores for kernel in trace.kernels)
-    energy = pipeline.report(trace).energy_j
-    return shared if chip.shared else local, energy.value if energy else None
+    return Run(chip, *times, made.near_bytes or 0.0, energy, made.bound, case.work, case.edge_bytes)
 
 
 def _start(row: Measurement) -> Start:

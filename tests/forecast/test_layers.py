@@ -39,10 +39,11 @@ def conv(size: int, channels: int, filters: int, window: int = 3, groups: int = 
     return made.steps[-1]
 
 
-def unit(native: str, **keys: Override) -> Machine:
+def unit(native: str, **keys: str) -> Machine:
     """Return an Ethos with another unit, and a port of weights that hides."""
-    array: dict[str, Override] = {"matrix.int8": {"accumulate": "int32", "native": native}, "peak": {}, "evidence": "estimate"}
-    return machine(Chip.load("ethos-u65-256").replace({**array, "local.weight_read": "4096 B/cycle", **keys}), "int8")
+    array = {"matrix.int8": {"accumulate": "int32", "native": native}, "peak": {}, "evidence": "estimate"}
+    chip = Chip.load("ethos-u65-256").replace({**array, "local.weight_read": "4096 B/cycle", **keys})  # pyright: ignore[reportArgumentType]
+    return machine(chip, "int8")
 
 
 def test_blocks_of_an_ethos_are_whole() -> None:

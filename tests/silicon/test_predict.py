@@ -11,11 +11,12 @@ import pytest
 
 from onchip import pipeline
 from onchip.chip import Chip
+from onchip.forecast.forecast import PRICES
 from onchip.forecast.traffic import Start
 from onchip.ir.program import Model
 from onchip.silicon import predict as module
 from onchip.silicon.measurements import Measurement
-from onchip.silicon.predict import Prediction, Refusal, predict
+from onchip.silicon.predict import METRICS, Prediction, Refusal, predict
 from onchip.silicon.workloads import draw
 
 Rows = Callable[..., tuple[Measurement, ...]]
@@ -67,12 +68,28 @@ def test_energy_is_per_inference_and_power_over_the_time(rows: Rows) -> None:
     assert watts == pytest.approx(256 * mj / ms, rel=1e-12)
 
 
-def test_bytes_are_those_of_the_trace(rows: Rows) -> None:
+def test_bytes_are_those_of_the_forecast(rows: Rows) -> None:
+    """The weight is far, 1 MiB; through the cache go weight, input and output, 1 MiB + 512 KiB + 256 KiB."""
     dram, on_chip = values(rows, row("dram_mb"), row("glb_mb"))
-    (parsed,) = rows(row("dram_mb"))
-    trace = pipeline.estimate_trace(draw("gemm", parsed.params), CHIP, dtype="bf16")
     assert dram == pytest.approx(2 * 1024 * 512 / 1e6), "the weight; activations are on the chip"
-    assert on_chip == sum(kernel.shared_bytes * kernel.cores for kernel in trace.kernels) / 1e6 > 0
+    assert on_chip == pytest.approx(2 * (1024 * 512 + 256 * 1024 + 256 * 512) / 1e6)
+
+
+def test_no_row_falls_back_to_our_program(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An op that has a program and no forecast is refused by name, in every metric."""
+    monkeypatch.delitem(PRICES, "linear")
+    for metric in METRICS:
+        (refused,) = predict(rows(row(metric, params="M=4;N=4;K=4", chip="tiny-npu-4", dtype="int8")))
+        assert isinstance(refused, Refusal) and refused.reason.startswith("gemm: OC1506 no forecast for op linear.")
+
+
+@pytest.mark.parametrize("chip", ["tpu-v4", "ethos-u85-512", "hailo-8l", "orin-dla-x2", "eyeriss-v1"])
+def test_every_metric_of_a_network_is_above_zero(rows: Rows, chip: str) -> None:
+    dtype = Chip.load(chip).default_dtype
+    line = f"{chip},network,name=resnet8;batch=4,{dtype},METRIC,1,device,"
+    ms, per_s, tops, mj, watts, dram, near = values(rows, *(line.replace("METRIC", metric) for metric in METRICS))
+    assert per_s == pytest.approx(4e3 / ms) and watts == pytest.approx(4 * mj / ms)
+    assert tops * 1e12 <= Chip.load(chip).peak_ops_per_s(dtype) and 0 < dram <= near
 
 
 def test_baselines_worked_by_hand(rows: Rows) -> None:
