@@ -5,7 +5,7 @@ Out:      `Cost` of the best way to share the product out over cores and to orde
 Promises: array cycles are those of the closed forms below (DESIGN of the machine; SCALE-Sim, Samajdar 2018, section 3),
           never under MACs / cells; far memory moves each operand at least once.
           weight-stationary, m rows through each of ceil(K/R) * ceil(N/C) folds of an R x C array:
-              hidden   folds * max(m, R) + 2R + C - 2            (the next weights shift in while rows stream)
+              hidden   folds * max(m, min(K, R)) + 2R + C - 2    (the next weights shift in while rows stream)
               serial   folds * (2R + C + m - 2)
           output-stationary: ceil(M/R) * ceil(N/C) blocks of K cycles, fill R + C - 2 once;
           dot product: whole native blocks, depth in aligned steps, weights through their port;
@@ -161,10 +161,11 @@ def _shared_rows(p: Product, m: Machine, shares: int) -> float:
     passes = ceil(own / held)
     stream = max(own / passes, _port(p.m / passes * min(p.k, rows) * m.bytes, float(local.read_bytes_per_cycle)))
     weights = min(p.k, rows) * min(p.n, columns) * m.bytes
-    load = max(rows, _port(weights, float(local.weight_read_bytes_per_cycle)))
-    fill = rows + (m.array.cols or 1) - 2
+    deep = _deep(m)
+    load = max(ceil(min(p.k, rows) * deep / rows), _port(weights, float(local.weight_read_bytes_per_cycle)))
+    fill = deep + (m.array.cols or 1) - 2
     if m.chip.matrix.weight_load == "hidden":
-        return folds * passes * max(stream, load) + rows + fill
+        return folds * passes * max(stream, load) + deep + fill
     return folds * passes * (stream + load + fill)
 
 
@@ -200,6 +201,11 @@ def _sums_stay(p: Product, m: Machine) -> Order:
 
 def _cells(m: Machine) -> int:
     return m.array.rows or 1
+
+
+def _deep(m: Machine) -> int:
+    """Return the rows of cells that there are: a narrower dtype packs more of its own into each (assumed)."""
+    return min((array.rows for _, array in m.chip.matrix.arrays if array.rows), default=_cells(m))
 
 
 def _columns(m: Machine) -> int:

@@ -54,7 +54,7 @@ for _name in ("group_norm", "instance_norm"):
 WINDOWED = ("max_pool2d", "avg_pool2d")
 REDUCED = (
     *("global_avg_pool", "mean", "sum", "sum_squares", "variance", "argmax", "argmin", "reduce_max", "reduce_min"),
-    *("prod", "cumsum", "top_k"),
+    *("prod", "cumsum"),
 )
 MOVES = (
     *("concat", "slice", "pad", "transpose", "gather", "gather_elements", "gather_nd", "lookup", "broadcast_to"),

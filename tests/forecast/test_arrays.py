@@ -100,3 +100,16 @@ def test_units_share_the_rows_of_a_narrow_product() -> None:
     one_row = array_machine(**{"matrix.units": 4, "local.read": "256 B/cycle"})  # 128 values of 2 bytes
     assert array_cycles(narrow, wide_port) == 256 + 382
     assert array_cycles(narrow, one_row) == 1024 + 382
+
+
+def test_few_rows_of_weights_load_in_as_many_cycles() -> None:
+    """8 rows stream past 64 x 128 weights: 16 folds of columns, 64 cycles each, not 128."""
+    assert array_cycles(Product(1, 8, 16 * 128, 64), array_machine()) == 16 * 64 + 382
+
+
+def test_a_narrower_dtype_packs_the_same_rows() -> None:
+    """TPU v5e's 256 rows in int8 are the 128 of bf16: half the folds, and neither load nor fill takes longer."""
+    keys = {"matrix.units": 1, "peak": {}, "published": {}, "evidence": "estimate", "local.weight_read": "4096 B/cycle"}
+    chip = Chip.load("tpu-v5e").replace({**keys, "local.accumulator": "64 MiB"})  # pyright: ignore[reportArgumentType]
+    wide, narrow = (array_cycles(Product(1, 16, 128, 1024), machine(chip, dtype)) for dtype in ("bf16", "int8"))
+    assert (wide, narrow) == (8 * 128 + 382, 4 * 128 + 382)
