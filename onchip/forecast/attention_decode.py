@@ -38,8 +38,8 @@ def price_decode(a: Heads, traffic: Traffic, m: Machine) -> Cost:
     splits = _splits(items, a.keys, m.cores)
     tiles = items * splits
     n_bytes = items * a.keys * (a.width + a.value_width) * m.bytes
-    is_near = traffic.near > 0 and n_bytes <= m.shared_bytes / 2
-    rate, core = (m.shared_bytes_per_s, near_bytes_per_s(m)) if is_near else (m.dram_bytes_per_s, far_bytes_per_s(m))
+    is_near = traffic.near > 0 and n_bytes <= m.near_bytes / 2
+    rate, core = (m.near_bytes_per_s, near_bytes_per_s(m)) if is_near else (m.dram_bytes_per_s, far_bytes_per_s(m))
     read = stream_s(tiles, n_bytes / tiles, m.cores, rate, core)
     matrix, vector = _arithmetic_s(a, m)
     work = ceil(tiles / m.cores) * ceil(a.keys / splits)

@@ -17,10 +17,10 @@ from onchip.forecast.lanes import step_cycles
 from onchip.forecast.machine import Machine
 from onchip.ir.graph import Node
 
-# Lane operations, shared by all chips. To requantize a sum: convert, scale and shift, round and saturate, half a
-# packing; fitted on int8 BERT and ResNet of A100. To read an int8 operand: unpack, convert (assumed, from the
+# Lane operations, shared by all chips. To requantize a sum: convert, scale, round, saturate, pack; fitted on int8 BERT
+# and ResNet of A100 (either alone: 5 and 5.5). To read an int8 operand: unpack, convert (assumed, from the
 # instructions of compute capability 7.2 and later).
-REQUANTIZE, UNPACK = 3.5, 2.0
+REQUANTIZE, UNPACK = 5.0, 2.0
 # What runtimes compute in place of a function: x/2 (1 + tanh(a x (1 + b x^2))) (NVIDIA/TensorRT demo/BERT/builder.py)
 QUICK = {"gelu": "gelu_quick"}
 

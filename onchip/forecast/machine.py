@@ -35,6 +35,8 @@ class Machine:
     core_bytes_per_s: float  # one core's share of memory at most: bytes in flight / latency; infinite where unknown
     shared_bytes: int  # size of the first shared level, 0 where there is none
     shared_bytes_per_s: float  # achieved; infinite where there is no shared level
+    near_bytes: int  # the same of the largest shared level, where tensors stay between kernels
+    near_bytes_per_s: float
     launch_s: float  # kernel floor on the device
     sync_s: float  # a step that all cores must finish
     tile_s: float  # start and end of a kernel's tiles
@@ -67,6 +69,7 @@ def machine(chip: Chip, dtype: str) -> Machine:
     array, reach, dram = chip.matrix.array(dtype, chip.name), chip.achieved, chip.dram
     in_flight, latency = chip.cores.bytes_in_flight, float(dram.latency_s)
     shared = chip.shared[0] if chip.shared else None
+    largest = max(chip.shared, key=lambda level: level.size_bytes, default=None)
     return Machine(
         chip=chip,
         dtype=dtype,
@@ -82,6 +85,8 @@ def machine(chip: Chip, dtype: str) -> Machine:
         core_bytes_per_s=in_flight / latency if in_flight and latency else float("inf"),
         shared_bytes=shared.size_bytes if shared else 0,
         shared_bytes_per_s=shared.bandwidth_bytes_per_s * reach.shared if shared else float("inf"),
+        near_bytes=largest.size_bytes if largest else 0,
+        near_bytes_per_s=largest.bandwidth_bytes_per_s * reach.shared if largest else float("inf"),
         launch_s=float(chip.launch.in_graph_s),
         sync_s=float(chip.sync.all_cores_s),
         tile_s=float(reach.tile_s),

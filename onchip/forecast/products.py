@@ -37,16 +37,22 @@ class Kind:
 
     most_splits: int = max(SPLITS)
     least_tile: int = 1
+    least_rows: int = 1
     share: float = 1.0
     alone: float = 1.0  # of a core with one tile: there is no other to work on while it waits
 
 
 GEMM = Kind()
+# batched products on lanes: 64 or 96 rows take as long as 128; read off A100's rows in fp32, shared by all chips
+BATCHED, FEW_ROWS = Kind(least_rows=128), 32
 
 
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Return the cost of a kernel whose anchor is a product."""
-    cost = price_product(product_of(kernel), traffic, m)
+    product = product_of(kernel)
+    is_dealt = m.on_lanes and m.chip.cores.schedule == "dynamic"
+    is_batched = is_dealt and product.batch > 1 and product.m > FEW_ROWS
+    cost = fastest(product, traffic.far, m, BATCHED) if is_batched else price_product(product, traffic, m)
     return cost if on_arrays(m) else with_epilogue(cost, kernel, m)
 
 
@@ -85,7 +91,7 @@ def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost
     reduce = np.where(splits > 1, partial + REDUCE_S, 0.0)
     shown = (1 - m.chip.overlap.memory_compute) * np.minimum(inner, far)
     total = np.maximum(inner, far) + shown + reduce
-    refused = (splits > kind.most_splits) | (tm < kind.least_tile) | (tn < kind.least_tile)
+    refused = (splits > kind.most_splits) | (tm < max(kind.least_tile, kind.least_rows)) | (tn < kind.least_tile)
     total = np.where(refused | ((splits > 1) & (k < SHORTEST_K)), np.inf, total)
     best = int(np.argmin(total))
     longer, shorter = ("memory", "matrix") if far[best] >= inner[best] else ("matrix", "memory")
@@ -106,7 +112,8 @@ def _core_seconds(tiles: np.ndarray, k: np.ndarray, m: Machine, kind: Kind) -> n
     """
     tm, tn, _ = candidates()
     waves, active = np.ceil(tiles / m.cores), np.minimum(tiles, m.cores)
-    rows = tm if m.on_lanes else np.maximum(tm, MATRIX_ROWS)
+    is_row = m.on_lanes or (m.array.native is not None and m.array.native[0] == 1)  # lanes, or pairs of them
+    rows = tm if is_row else np.maximum(tm, MATRIX_ROWS)
     compute = rows * tn * k / (m.core_macs_per_s * m.achieved * kind.share)
     compute *= np.maximum(m.sustained, tiles / (waves * m.cores))  # idle cores leave their power to the others
     compute = np.where(waves > 1, compute, compute / kind.alone)

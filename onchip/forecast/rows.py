@@ -118,7 +118,7 @@ def _threads(rows: Rows, traffic: Traffic, lanes: float, m: Machine) -> Cost:
         lanes *= ceil(rows.n / m.cores) * m.cores / rows.n if rows.n < slots else 1.0
     again = (rows.reads - 1) * traffic.far_inputs * (1 - hit_share(in_flight * rows.width * m.bytes, m))
     memory = (traffic.far + again) / m.dram_bytes_per_s
-    near = (rows.reads * (traffic.near + traffic.far_inputs) + traffic.far_outputs) / m.shared_bytes_per_s
+    near = (rows.reads * (traffic.near + traffic.far_inputs) + traffic.far_outputs) / m.near_bytes_per_s
     total = sum(part**MIX for part in (lanes, waiting, max(memory, near))) ** (1 / MIX)
     cause = max((lanes + waiting, "vector"), (memory, "memory"), (near, "shared"))[1]
     dealt = f"{rows.n} rows of {rows.width}, each read {rows.reads}x by {rows.threads} threads"

@@ -63,7 +63,7 @@ class _Cache:
 
     def __init__(self, kernels: Sequence[Kernel], m: Machine) -> None:
         self.sizes = {t: tensor_bytes(k, t, m) for k in kernels for t in (*k.inputs, *k.outputs, *k.weights)}
-        self.room, self.moved, self.touched = m.shared_bytes / 2, 0.0, dict[str, float]()
+        self.room, self.moved, self.touched = m.near_bytes / 2, 0.0, dict[str, float]()
 
     def touch(self, tensors: Sequence[str]) -> None:
         self.touched.update(dict.fromkeys(tensors, self.moved))

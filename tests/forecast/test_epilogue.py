@@ -49,9 +49,9 @@ def test_a_sum_and_a_rectifier_are_two() -> None:
 
 
 def test_integers_are_scaled_rounded_and_packed() -> None:
-    """Three and a half operations; the bias is in the scaling. An int8 operand is unpacked in two."""
-    assert layer(bias=True, dtype="int8") == pytest.approx(3.5 * ROWS * WIDTH / LANES_PER_S)
-    assert layer("add", dtype="int8") == pytest.approx((3.5 + 3) * ROWS * WIDTH / LANES_PER_S)
+    """Five operations; the bias is in the scaling. An int8 operand is unpacked in two."""
+    assert layer(bias=True, dtype="int8") == pytest.approx(5 * ROWS * WIDTH / LANES_PER_S)
+    assert layer("add", dtype="int8") == pytest.approx((5 + 3) * ROWS * WIDTH / LANES_PER_S)
 
 
 def test_what_the_lanes_hide_is_not_shown() -> None:

@@ -98,6 +98,29 @@ def test_few_columns_read_the_matrix_again() -> None:
     assert pipeline.forecast(graph, chip, dtype="fp32", start="cold").device_s == pytest.approx(expected)
 
 
+def test_batched_products_on_lanes_have_tall_tiles() -> None:
+    """64 rows cost what 128 do, a few rows do not; on the matrix unit neither."""
+
+    def took(rows: int, dtype: str) -> float:
+        sizes = {"B": 640, "M": rows, "N": 512, "K": 512}
+        graph = draw("bmm", tuple((key, str(value)) for key, value in sizes.items()))
+        (step,) = pipeline.forecast(graph, Chip.load("a100-pcie-40gb"), dtype=dtype).steps
+        return max(seconds for cause, seconds in step.causes if cause == "matrix")
+
+    assert took(64, "fp32") == pytest.approx(took(128, "fp32"))
+    assert took(16, "fp32") < 0.5 * took(128, "fp32")
+    assert took(64, "bf16") < 0.6 * took(128, "bf16")
+
+
+def test_pairs_of_lanes_need_no_rows() -> None:
+    """P100 multiplies fp16 in pairs on its lanes: 16 rows take a quarter of 64; V100's matrix units are waiting."""
+    one, many = (Product(1, rows, 4096, 4096) for rows in (16, 64))
+    free = {"shared_bytes_per_s": 1e30, "dram_latency_s": 0.0, "tile_s": 0.0}
+    lanes, units = (replace(machine(Chip.load(name), "fp16"), **free) for name in ("p100-pcie", "v100-sxm"))
+    assert seconds(one, 0.0, lanes) < 0.3 * seconds(many, 0.0, lanes)
+    assert seconds(one, 0.0, units) > 0.8 * seconds(many, 0.0, units)
+
+
 def test_start_and_end_count_once() -> None:
     p = Product(1, 12800, 12800, 1024)
     assert seconds(p, 0.0, cores(tile_s=3e-6)) == pytest.approx(seconds(p, 0.0, cores()) + 3e-6)

@@ -25,9 +25,9 @@ def chain(rows: int, width: int, layers: int) -> Graph:
     return b.finish()
 
 
-def traffic(graph: Graph, start: Start) -> tuple[Traffic, ...]:
+def traffic(graph: Graph, start: Start, chip: Chip = V100) -> tuple[Traffic, ...]:
     kernels, alias = kernels_of(graph)
-    return traffic_of(kernels, alias, machine(V100, "fp16"), start)
+    return traffic_of(kernels, alias, machine(chip, "fp16"), start)
 
 
 def test_a_cold_run_reads_weights_and_input_and_writes_its_output() -> None:
@@ -41,6 +41,12 @@ def test_a_repeated_run_finds_all_of_a_small_network() -> None:
     for found in traffic(chain(64, 256, 2), "warm"):
         assert found.far == 0
         assert found.near == 2 * (256 * 256 + 2 * 64 * 256)
+
+
+def test_tensors_stay_in_the_largest_shared_level() -> None:
+    """MI300X: 8 layers of 8 MiB and their inputs fit in half of its 256 MiB, not in the 4 MiB of a die."""
+    assert all(found.far == 0 for found in traffic(chain(64, 2048, 8), "warm", Chip.load("mi300x")))
+    assert all(found.far_weights == 2 * 2048**2 for found in traffic(chain(64, 2048, 8), "warm"))
 
 
 def test_weights_of_a_large_network_are_gone_when_it_runs_again() -> None:
