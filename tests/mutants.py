@@ -345,8 +345,8 @@ MUTANTS = (
     ),
     Mutant(
         "onchip/forecast/attention_decode.py",
-        "n_bytes <= m.shared_bytes / 2",
-        "n_bytes <= m.shared_bytes",
+        "n_bytes <= m.near_bytes / 2",
+        "n_bytes <= m.near_bytes",
         "tests/forecast/test_attention.py",
     ),
     Mutant("onchip/forecast/rows.py", "again = (rows.reads - 1)", "again = rows.reads", "tests/forecast/test_rows.py"),
@@ -371,11 +371,18 @@ MUTANTS = (
     ),
     Mutant(
         "onchip/forecast/products.py",
-        "tm if m.on_lanes else np.maximum(tm, MATRIX_ROWS)",
+        "tm if is_row else np.maximum(tm, MATRIX_ROWS)",
         "tm",
         "tests/forecast/test_products.py",
     ),
     Mutant("onchip/forecast/products.py", "MATRIX_ROWS = 64", "MATRIX_ROWS = 32", "tests/forecast/test_products.py"),
+    Mutant("onchip/forecast/products.py", "least_rows=128", "least_rows=64", "tests/forecast/test_products.py"),
+    Mutant(
+        "onchip/forecast/products.py", "tiles / (waves * m.cores))", "waves / waves)", "tests/forecast/test_power.py"
+    ),
+    Mutant("onchip/forecast/attention.py", "walked.sum(keepdims=True)", "walked", "tests/forecast/test_attention.py"),
+    Mutant("onchip/forecast/kernels.py", "return latest  # others", "pass  # others", "tests/forecast/test_kernels.py"),
+    Mutant("onchip/forecast/conv.py", "least_rows=256", "least_rows=64", "tests/forecast/test_conv.py"),
     Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"
     ),

@@ -27,8 +27,12 @@ from onchip.forecast.winograd import Window, price_winograd
 # where 1, 3 and 32 channels cost the same for each tap and pixel. Shared by all chips, as the four that follow
 TAP_BYTES = 64
 FIRST_CHANNELS = 4  # of the first layer of a network, whose runtime lays the input out for it (assumed)
-ON_MATRIX = Kind(least_tile=64, alone=0.68)  # 0.68 and 0.65: fitted on V100's rows in fp16 and fp32
-ON_LANES = Kind(most_splits=1, least_tile=32, alone=0.65)
+# Tiles of pixels by filters. A library's single call has few kernels, and cuDNN's are named after their tiles:
+# s884cudnn_fp16_256x64 and wider, scudnn_128x32 and wider; a runtime that builds a network tries more. 0.68: fitted on
+# ResNet-50 of A100, 0.65: on V100's rows in fp32
+ON_MATRIX = Kind(least_rows=256, least_tile=64)
+BUILT = Kind(least_tile=64, alone=0.68)
+ON_LANES = Kind(most_splits=1, least_rows=128, least_tile=32, alone=0.65)
 GROUPED_SHARE = 0.5  # of the lanes' peak where each input is used by a few outputs only (assumed)
 
 
@@ -76,7 +80,7 @@ def price_conv(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     conv = conv_of(kernel)
     costs = [_implicit(conv, kernel, traffic, m)]
     if conv.groups > 1:
-        costs += [_on_lanes(conv, traffic, m), _block_diagonal(conv, traffic, m)]
+        costs += [_on_lanes(conv, traffic, m), _block_diagonal(conv, kernel, traffic, m)]
     r, s = conv.window
     if conv.groups == 1 and r == s == 3 and {*conv.stride, *conv.dilation} == {1}:
         window = Window(conv.images, conv.rows, conv.columns, conv.channels, conv.filters, r)
@@ -91,7 +95,11 @@ def _implicit(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     if m.on_lanes:
         is_point = prod(conv.window) * prod(conv.stride) == 1
         return replace(fastest(conv.product(conv.channels), traffic.far, m, ON_LANES), launches=1 if is_point else 2)
-    return fastest(conv.product(_tap_channels(conv, kernel, m)), traffic.far, m, ON_MATRIX)
+    return fastest(conv.product(_tap_channels(conv, kernel, m)), traffic.far, m, _kind(kernel))
+
+
+def _kind(kernel: Kernel) -> Kind:
+    return BUILT if len(kernel.graph.nodes) > 1 else ON_MATRIX
 
 
 def _tap_channels(conv: Conv, kernel: Kernel, m: Machine) -> int:
@@ -101,12 +109,12 @@ def _tap_channels(conv: Conv, kernel: Kernel, m: Machine) -> int:
     return ceil(conv.channels / block) * block
 
 
-def _block_diagonal(conv: Conv, traffic: Traffic, m: Machine) -> Cost:
+def _block_diagonal(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Price groups so small that several share a tile: as one product whose weights are mostly zeros."""
     block = int(TAP_BYTES / m.bytes)
     together = min(conv.groups, max(1, block // conv.channels))
     wide = replace(conv, groups=ceil(conv.groups / together), filters=conv.filters * together)
-    return fastest(wide.product(ceil(conv.channels * together / block) * block), traffic.far, m, ON_MATRIX)
+    return fastest(wide.product(ceil(conv.channels * together / block) * block), traffic.far, m, _kind(kernel))
 
 
 def _on_lanes(conv: Conv, traffic: Traffic, m: Machine) -> Cost:

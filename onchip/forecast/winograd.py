@@ -21,8 +21,8 @@ from onchip.forecast.products import Kind, fastest
 from onchip.forecast.traffic import Traffic
 
 FUSED_TILE = 2
-# shared by all chips: 0.9 fitted on V100's rows in fp32; what the transforms take of the lanes
-PRODUCTS = Kind(most_splits=1, least_tile=32, share=0.9, alone=0.65)
+# shared by all chips: 0.8 fitted on V100's rows in fp32; what the transforms take of the lanes
+PRODUCTS = Kind(most_splits=1, least_tile=64, share=0.8, alone=0.65)
 
 
 @dataclass(frozen=True, slots=True)
