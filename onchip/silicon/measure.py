@@ -105,8 +105,9 @@ def at_hand(threads: int | None = None, budget_s: float = 0.0) -> Machine:
         from onchip.silicon.probe_torch import TorchRunner
 
         return TorchRunner(budget_s=budget_s, threads=threads)
-    hint = "pip install 'onchip[torch]'"
-    raise NotSupported("OC1014", "measure", "torch is not installed; it runs probes and networks", next=hint)
+    from onchip.silicon.probe_onnx import OnnxRunner
+
+    return OnnxRunner(budget_s=budget_s, threads=threads)
 
 
 def check(graph: Graph, dtype: str, desk: Desk, *, is_probed: bool) -> None:

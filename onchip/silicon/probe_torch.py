@@ -9,7 +9,6 @@ Does not: divide a CUDA device: its probes of one core are absent.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +16,9 @@ from typing import Any
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph
 from onchip.silicon.probes import CURVES, PASSES, WIDE, Times
-from onchip.silicon.run_torch import TorchNetwork, refuse_memory
+from onchip.silicon.repeat import refuse_memory, repeated
+from onchip.silicon.run_torch import TorchNetwork
 from onchip.silicon.torch_ops import MAKERS, attributes
-
-REPEATS, LONG_S, LONG_REPEATS = 7, 0.1, 3  # at least, and where a repeat takes that long; more while the budget lasts
-MOST_REPEATS = 60
-LEAST_S = 1e-3  # one repeat loops for at least this long: the clock's own cost is then under 0.1 %
 
 
 class TorchRunner:
@@ -128,32 +124,3 @@ class TorchRunner:
         w = torch.randn(channels, 3, 3, channels, device=self.device).to(dtype)
         call = MAKERS["conv2d"](torch, attributes("conv2d", padding=(1, 1, 1, 1)), [None, w])
         return lambda: call(x)
-
-
-def repeated(
-    run: Callable[[], object],
-    clock: Callable[[], float],
-    budget_s: float = 0.0,
-    *,
-    wait: Callable[[], None] = lambda: None,
-) -> Times:
-    """Return the seconds of one run: fastest and median of at least REPEATS, of more while the budget lasts.
-
-    Short runs are looped; the first two are not counted.
-    """
-    start = clock()
-    run()
-    wait()
-    begin = clock()
-    run()
-    wait()
-    once = max(clock() - begin, 1e-9)
-    loops, repeats = max(1, round(LEAST_S / once)), REPEATS if once < LONG_S else LONG_REPEATS
-    times: list[float] = []
-    while len(times) < repeats or (len(times) < MOST_REPEATS and clock() - start < budget_s):
-        begin = clock()
-        for _ in range(loops):
-            run()
-        wait()
-        times.append((clock() - begin) / loops)
-    return Times(min(times), statistics.median(times))

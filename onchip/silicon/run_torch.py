@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onchip.errors import DoesNotFit
 from onchip.forecast.kernels import Kernel, kernels_of
 from onchip.ir.graph import Graph, Node, Tensor, attributes_of
 from onchip.ops.registry import look_up_op
+from onchip.silicon.repeat import refuse_memory
 from onchip.silicon.torch_ops import FUSED, MAKERS, conv2d
 
 NUMBERS = {"f32", "f16", "bf16"}
@@ -219,14 +219,6 @@ class TorchNetwork:
     def _constants(self, node: Node) -> list[Any]:
         constant = {name for name in node.inputs if name and self.graph.tensor(name).constant is not None}
         return [self._values[name] if name in constant else None for name in node.inputs]
-
-
-def refuse_memory(error: Exception, where: str) -> None:
-    """Raise DoesNotFit where an error of torch says that memory ended; return for all others."""
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text:
-        fact = "the machine's memory does not hold it"
-        raise DoesNotFit("OC2004", where, fact, next="Close other programs, or use a smaller batch") from None
 
 
 def _nothing() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onchip.silicon.probe_torch import REPEATS, repeated
 from onchip.silicon.probes import MIB, Probe, busy, cache_sizes, far_bytes, hidden, planned, probe, waited
+from onchip.silicon.repeat import REPEATS, repeated
 from tests.silicon.made_machine import Made
 
 SOME_S = st.floats(1e-7, 1.0)
