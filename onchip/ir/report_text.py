@@ -177,7 +177,7 @@ def _table(report: Report, n: int) -> list[str]:
         used = format_value(layer.utilization, "%") if layer.macs else DASH
         share = format_value(layer.share * count, "%")
         row = f"  {groups[g][0]:>3}  {name:<{width}}  {layer.latency_s!s:>7}  {share:>8}  {layer.bound:<7}  {used:>8}  "
-        lines.append(row + (_why(layer, report) if report.kind == "program" else _reason(layer)))
+        lines.append(row + why(layer, report))
     if any(len(groups[g]) > 1 for g in kept):
         lines.append("       ×n: n equal layers; time and util of one, share of all")
     rest = [report.layers[i] for g in order[len(kept) :] for i in groups[g]]
@@ -209,7 +209,10 @@ def _cut(name: str, width: int = NAME_WIDTH) -> str:
     return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
 
 
-def _why(layer: Layer, report: Report) -> str:
+def why(layer: Layer, report: Report) -> str:
+    """Return in a few words why a layer takes its time, or the mapping of a step on silicon."""
+    if report.kind == "silicon":
+        return _reason(layer)
     parts = dict(layer.waterfall)
     texts = {
         "compute": _fullness(parts),
