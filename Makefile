@@ -1,9 +1,10 @@
 # One command per job. PYTHON is the interpreter that creates .venv; everything else runs inside .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check slow mutants bench clean
+.PHONY: demo test check slow mutants bench setup-ui clean
 
 demo: .venv/.torch
 	$(BIN)/onchip demo
@@ -11,6 +12,13 @@ demo: .venv/.torch
 # two workers, as many as the smallest machine has cores
 test: .venv/.dev
 	$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+# what tests of pages need besides: a browser, and the packages that web/ is built from. With neither, make test skips
+# those tests and says how many
+setup-ui:
+	command -v chromium || command -v chromium-browser || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends chromium; } \
+	  || echo "no Chromium: tests of pages will be skipped"
+	if command -v npm; then cd web && npm ci --no-audit --no-fund; else echo "no npm: web/ will not be built again"; fi
 
 check: .venv/.dev
 	$(BIN)/ruff check .

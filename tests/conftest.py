@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 import hypothesis
 import pytest
@@ -26,6 +28,14 @@ def one_torch_thread() -> Iterator[None]:
     if torch is not None:
         torch.set_num_threads(1)
     yield
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests of pages were skipped, and why."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "tests/web/" in r.nodeid]
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests of pages skipped: {reason}")
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_paths_of_the_repository_exist(page: str) -> None:
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"(?m)^([\w-]+):", read("Makefile")))
     for page in PAGES:
-        for target in re.findall(r"`make (\w+)", read(page)):
+        for target in re.findall(r"`make ([\w-]+)", read(page)):
             assert target in targets, f"{page}: make {target}"
 
 

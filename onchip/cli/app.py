@@ -80,6 +80,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of --help
     "compare": verbs_price.compare,
     "whatif": verbs_price.whatif,
     "diff": verbs_price.diff,
+    "report": verbs_price.report,
     "compile": verbs_run.compile_command,
     "quantize": verbs_run.quantize,
     "run": verbs_run.run_command,

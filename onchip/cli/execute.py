@@ -21,6 +21,7 @@ from onchip.cli.arrays import Arrays, check_shapes, random_arrays, read_arrays, 
 from onchip.cli.options import Request, bind, load_chip, load_graph, settled
 from onchip.cli.output import show, show_json, working, write_file
 from onchip.cli.price import publish
+from onchip.cli.report import is_page, write_page
 from onchip.errors import Mismatch, UsageError, did_you_mean
 from onchip.files import replacing
 from onchip.ir.report import SCHEMA_VERSION
@@ -39,11 +40,12 @@ RANDOM_WEIGHTS = "weights are random (seed 0): the zoo has none"
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The array files of a run: inputs and samples to read, outputs to write."""
+    """The array files of a run: inputs and samples to read, outputs and a page to write."""
 
     inputs: Path | None = None
     samples: Path | None = None
     outputs: Path | None = None
+    page: Path | None = None
 
 
 def compile(
@@ -165,22 +167,31 @@ def run(
     verbose: bool,
 ) -> None:
     """Compile and run a network, compare its outputs with the reference, and print the report. Raises Mismatch."""
+    from onchip import pages
+
     begin = time.perf_counter()
+    if files.page is not None and not is_page(files.page):
+        raise UsageError("OC1008", "--report", "a page is written as .html", next=f"Write {files.page.stem}.html")
+    seen: dict[str, Any] = {}
     if _is_program(request.model):
         _refuse_compile_options(request, chip_name, sets, files)
-        report, outputs = _run_file(Path(request.model), files.inputs, seed)
+        report, outputs = _run_file(Path(request.model), files.inputs, seed, seen)
         action = "Next:  onchip compile MODEL --chip CHIP -o FILE.npz   (another chip, batch or dtype)"
     else:
         if chip_name is None:
             raise UsageError("OC1008", "onchip run", "Missing option '--chip' / '-c'", next="See onchip run --help")
         request, sets = settled(request, sets)
-        report, outputs = _run_model(request, load_chip(chip_name, sets), files, seed)
+        report, outputs = _run_model(request, load_chip(chip_name, sets), files, seed, seen)
         action = f"Next:  onchip estimate {request.words} --chip {chip_name}   (what to change, and its gain)"
     if files.outputs is not None and outputs:
         with replacing(files.outputs) as beside, beside.open("wb") as file:
             cast("Any", np.savez)(file, **outputs)
-    spent = time.perf_counter() - begin
-    publish(report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    spent, chip = time.perf_counter() - begin, seen["program"].chip
+    if files.page is not None:
+        write_page(files.page, pages.page(report, chip, seen))
+    publish(
+        report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose, chip=chip, seen=seen
+    )  # fmt: skip
     if report.bit_exact is False:
         raise Mismatch("OC3001", request.model, "outputs differ from the integer reference", next="Report it as a bug")
 
@@ -204,27 +215,26 @@ def _refuse_compile_options(request: Request, chip: str | None, sets: list[str] 
         raise UsageError("OC1008", request.model, fact, next="Give these options to onchip compile")
 
 
-def _run_file(path: Path, inputs_file: Path | None, seed: int) -> tuple[Report, Arrays]:
+def _run_file(path: Path, inputs_file: Path | None, seed: int, seen: dict[str, Any]) -> tuple[Report, Arrays]:
     from onchip.ir.program_file import load_with_reference
 
     program, reference = load_with_reference(path)
     wanted = wanted_by(reference) if reference is not None else wanted_by_program(program)
     inputs = read_arrays(inputs_file, wanted) if inputs_file is not None else random_arrays(wanted, seed)
     check_shapes(wanted, inputs)
-    report, outputs = execute(program, reference, inputs)
+    report, outputs = execute(program, reference, inputs, seen)
     return _noted(report, [] if inputs_file is not None else [f"inputs are random (seed {seed})"]), outputs
 
 
-def _run_model(request: Request, chip: Chip, files: Files, seed: int) -> tuple[Report, Arrays]:
+def _run_model(request: Request, chip: Chip, files: Files, seed: int, seen: dict[str, Any]) -> tuple[Report, Arrays]:
     opened = load_graph(request, weights=weights_of(request))
     given = read_arrays(files.inputs, wanted_by(opened)) if files.inputs is not None else None
     graph = bind(opened, _with_batch_of(given, opened, request))
     graph = graph.bind(batch=1) if "batch" in graph.symbols else graph
     inputs = given if given is not None else random_arrays(wanted_by(graph), seed)
     check_shapes(wanted_by(graph), inputs)
-    seen: dict[str, Any] = {}
     program = _compile(graph, chip, request, _calibration(graph, files.samples, inputs), seen)
-    report, outputs = execute(program, seen["graph"], inputs)
+    report, outputs = execute(program, seen["graph"], inputs, seen)
     notes = [RANDOM_WEIGHTS] if weights_of(request) else []
     return _noted(report, notes + ([f"inputs are random (seed {seed})"] if given is None else [])), outputs
 
@@ -233,12 +243,16 @@ def _noted(report: Report, notes: list[str]) -> Report:
     return replace(report, assumptions=(*notes, *report.assumptions))
 
 
-def execute(program: Program, reference: Graph | None, inputs: Arrays) -> tuple[Report, Arrays]:
-    """Return the report and the outputs; without reference nothing is compared."""
+def execute(
+    program: Program, reference: Graph | None, inputs: Arrays, seen: dict[str, Any] | None = None
+) -> tuple[Report, Arrays]:
+    """Return the report and the outputs; without reference nothing is compared. `seen` gets the nouns on the way."""
     from onchip import pipeline
 
     with working(f"{program.name}: run on {program.chip.name}"):
         trace = pipeline.simulate(program, inputs)
+    if seen is not None:
+        seen |= {"program": program, "trace": trace}
     report, outputs = pipeline.report(trace), dict(trace.outputs)
     if reference is None:
         return _noted(report, ["not compared: the program file has no reference network"]), outputs

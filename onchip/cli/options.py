@@ -42,6 +42,9 @@ Sets = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="also write it to this file (.json or text)")]
+PageOutput = Annotated[
+    Path | None, typer.Option("--output", "-o", help="also write it to this file (.html for a page, .json or text)")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="of what is random")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the verdict")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="every layer")]

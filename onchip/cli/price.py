@@ -8,12 +8,13 @@ Promises: advice is priced by estimating again, in text only; how much of it the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onchip.cli.options import Request, bind, case_of, chip_words, load_graph, setting, settled
 from onchip.cli.output import dump, show, show_json, working, write_file
+from onchip.cli.report import is_page, write_page
 from onchip.errors import DoesNotFit, NotSupported, OnchipError, UsageError
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def estimate(
     begin = time.perf_counter()
     request, sets = settled(request, sets)
     case, explanation = case_of(request, chip_name, sets), None
+    seen: dict[str, Any] = {}
     if why is None:
-        report = pipeline.estimate(case.bound, case.chip, dtype=case.dtype, effort=case.effort)
+        watch = seen.__setitem__
+        report = pipeline.estimate(case.bound, case.chip, dtype=case.dtype, effort=case.effort, watch=watch)
     else:
         from onchip.explain import explain
 
@@ -59,7 +62,7 @@ def estimate(
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
     publish(
         report, action, actions, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
-        verbose=verbose,
+        verbose=verbose, chip=case.chip, seen=seen,
     )  # fmt: skip
 
 
@@ -74,13 +77,21 @@ def publish(
     output: Path | None,
     quiet: bool,
     verbose: bool,
+    chip: Chip | None = None,
+    seen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print a report and write it to a file: JSON where its name ends so, text otherwise."""
+    """Print a report and write it to a file: JSON or a page where its name ends so, text otherwise.
+
+    The page has the parts that `chip` and the nouns in `seen` allow.
+    """
+    from onchip import pages
     from onchip.reports.text import report_text
 
     made = report.to_json(timing={"wall_s": round(spent, 6)})
     made |= {"explain": explanation.to_json()} if explanation is not None else {}
-    if output is not None:
+    if output is not None and is_page(output):
+        write_page(output, pages.page(report, chip, seen))
+    elif output is not None:
         whole = report_text(report, layers=0, why=explanation)
         write_file(output, dump(made) if output.suffix == ".json" else whole)
     if as_json:

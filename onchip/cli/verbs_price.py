@@ -22,6 +22,7 @@ from onchip.cli.options import (
     Layer,
     ModelName,
     Output,
+    PageOutput,
     Quiet,
     Request,
     Seq,
@@ -43,7 +44,7 @@ def estimate(
     explain: Explain = False,
     layer: Layer = None,
     as_json: AsJson = False,
-    output: Output = None,
+    output: PageOutput = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -89,7 +90,7 @@ def compare(
     dtype: Dtype = None,
     effort: Effort = "default",
     as_json: AsJson = False,
-    output: Output = None,
+    output: PageOutput = None,
     quiet: Quiet = False,
 ) -> None:
     """Put chips side by side, fastest first."""
@@ -138,3 +139,18 @@ def diff(
     work(
         before, after, fail_on=fail_on or [], form=form, as_json=as_json, output=output, quiet=quiet, verbose=verbose
     )  # fmt: skip
+
+
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="RUN.json, page.json, or a report.html to open again")],
+    as_json: AsJson = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="write it to this file: .html for a page, .json for its data")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make one offline HTML page of a report, or open one again."""
+    from onchip.cli.report import report as work
+
+    work(file, output=output, as_json=as_json, quiet=quiet, verbose=verbose)

@@ -19,7 +19,7 @@ from onchip.cli.options import (
     Dtype,
     Effort,
     ModelName,
-    Output,
+    PageOutput,
     Quiet,
     Request,
     Seed,
@@ -117,10 +117,11 @@ def run_command(
     effort: Effort = "default",
     inputs: Annotated[Path | None, typer.Option("--input", "-i", help=".npz or .npy; default: random inputs")] = None,
     samples: Annotated[Path | None, typer.Option("--samples", help="calibration inputs; default: the inputs")] = None,
+    page: Annotated[Path | None, typer.Option("--report", metavar="R.html", help="write the report as a page")] = None,
     outputs: Annotated[Path | None, typer.Option("--outputs", help="write the outputs to this .npz")] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
-    output: Output = None,
+    output: PageOutput = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -129,7 +130,7 @@ def run_command(
     from onchip.cli.execute import run as work
 
     request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
-    files = Files(inputs, samples, outputs)
+    files = Files(inputs, samples, outputs, page)
     work(request, chip, sets, files, seed=seed, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 

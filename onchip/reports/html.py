@@ -40,7 +40,7 @@ def document(title: str, verdict: str, data: Json, *, plain: str = "") -> str:
             "base-uri 'none'", "form-action 'none'",
         ]
     )  # fmt: skip
-    return "\n".join(
+    whole = "\n".join(
         [
             "<!DOCTYPE html>",
             '<html lang="en">',
@@ -61,6 +61,7 @@ def document(title: str, verdict: str, data: Json, *, plain: str = "") -> str:
             "",
         ]
     )
+    return whole.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair, in a name, is no text
 
 
 def embedded(data: Json) -> str:

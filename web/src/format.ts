@@ -37,11 +37,17 @@ function round3(x: number): number {
   return Math.sign(x) * Number(`${kept + (up ? 1 : 0)}e${Number(exponent) - 2}`);
 }
 
+/** Round to a whole number, halves to the even one, as Python does. */
+function whole(x: number): number {
+  const low = Math.floor(x);
+  return x - low === 0.5 ? low + (low % 2) : Math.round(x);
+}
+
 export function threeDigits(x: number): string {
   if (x === 0) return "0";
   const rounded = round3(x);
   const places = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(rounded)) + 1e-12));
-  return rounded.toFixed(Math.min(places, 12)).replace("-", "-");
+  return rounded.toFixed(Math.min(places, 12));
 }
 
 function rung(magnitude: number, ladder: Ladder): readonly [number, string] {
@@ -53,11 +59,11 @@ function rung(magnitude: number, ladder: Ladder): readonly [number, string] {
 export function split(value: number | null | undefined, unit = ""): [string, string] {
   if (value === null || value === undefined) return [DASH, ""];
   if (unit === "%") return [threeDigits(value * 100), "%"];
-  if (EXACT.has(unit)) return [grouped(Math.round(value)), unit];
+  if (EXACT.has(unit)) return [grouped(whole(value)), unit];
   const found = LADDERS[unit];
   if (found === undefined) return [threeDigits(value), unit];
   const [scale, prefix] = rung(Math.abs(value), found[0]);
-  const digits = unit === "B" && scale === 1 ? `${Math.round(value)}` : threeDigits(value / scale);
+  const digits = unit === "B" && scale === 1 ? `${whole(value)}` : threeDigits(value / scale);
   return [digits, `${prefix}${found[1]}`];
 }
 
@@ -82,10 +88,7 @@ export function band(q: Quantity | null): string {
 
 /** Round a share to whole percent, exact ties to the even one, as Python's `:.0%` does. */
 function percent(share: number): string {
-  const x = share * 100;
-  const low = Math.floor(x);
-  const isTie = x - low === 0.5;
-  return `${isTie ? low + (low % 2) : Math.round(x)}`;
+  return `${whole(share * 100)}`;
 }
 
 /** Return a relative change: `−30 %`, `+4.2 %`. */

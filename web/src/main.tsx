@@ -19,4 +19,6 @@ function start(): void {
   Object.assign(globalThis, { onchip: { page, select, selection, format } });
 }
 
+performance.mark("onchip-begin");
 start();
+requestAnimationFrame(() => performance.measure("onchip", "onchip-begin"));

@@ -8,6 +8,8 @@ import type { Layer, Page, Report } from "../types";
 import { causeText, pressable, tip, useWidth } from "../ui";
 import { BOUND_CAUSES, colour } from "../words";
 
+const MOST = 1500; // bubbles: of the layers that take most time
+
 interface Roof {
   name: string;
   bytes_per_s: number;
@@ -51,13 +53,14 @@ function Chart({ report, page, selected }: { report: Report; page: Page; selecte
   const [ref, width] = useWidth();
   const height = Math.min(430, Math.max(280, width * 0.5));
   const box = { left: width < 520 ? 62 : 74, right: width - 14, top: 12, bottom: height - 42 };
-  const own = points(report);
+  const measured = points(report);
+  const own = measured.slice(0, MOST);
   const second = other(page, selected);
-  const ghosts = second === null ? [] : points(second);
+  const ghosts = second === null ? [] : points(second).slice(0, MOST);
   const memories = roofs(page, report);
   const peak = report.chip.peak_ops_per_s;
   const ridge = peak / report.chip.dram_bytes_per_s;
-  const all = [...own, ...ghosts];
+  const all = [...measured, ...ghosts];
   const xs = decades(Math.min(ridge / 8, ...all.map((p) => p.intensity)), Math.max(ridge * 8, ...all.map((p) => p.intensity)));
   const ys = decades(Math.min(peak / 30, ...all.map((p) => p.achieved)), peak * 1.01);
   const x = scaleLog(xs, [box.left, box.right]);
@@ -77,9 +80,9 @@ function Chart({ report, page, selected }: { report: Report; page: Page; selecte
           <circle key={p.layer.name} class="ghost" cx={x(p.intensity)} cy={y(p.achieved)} r={radius(p.layer.latency_s.value)} />
         ))}
         {own.map((p) => (
-          <Bubble key={p.layer.name} p={p} x={x} y={y} r={radius(p.layer.latency_s.value)} selected={selected} report={report} isChosen={report.layers[chosen] === p.layer} />
+          <Bubble key={p.layer.name} p={p} x={x} y={y} r={radius(p.layer.latency_s.value)} selected={selected} isChosen={report.layers[chosen] === p.layer} isFirst={selected.layer === null && p === own[0]} />
         ))}
-        {own.filter((p) => report.layers[chosen] === p.layer).map((p) => (
+        {measured.filter((p) => report.layers[chosen] === p.layer).map((p) => (
           <Marker key="marker" p={p} x={x} y={y} box={box} />
         ))}
       </svg>
@@ -145,11 +148,11 @@ interface BubbleProps {
   y: Scale;
   r: number;
   selected: Selection;
-  report: Report;
   isChosen: boolean;
+  isFirst: boolean;
 }
 
-function Bubble({ p, x, y, r, selected, report, isChosen }: BubbleProps) {
+function Bubble({ p, x, y, r, selected, isChosen, isFirst }: BubbleProps) {
   const { layer } = p;
   const cause = BOUND_CAUSES[layer.bound] ?? "useful";
   const lost = selected.cause === null ? 1 : (layer.waterfall.find((part) => part.part === selected.cause)?.seconds ?? 0);
@@ -164,7 +167,7 @@ function Bubble({ p, x, y, r, selected, report, isChosen }: BubbleProps) {
     </>
   );
   const press = pressable(() => toggle(layer.name));
-  const keyboard = { ...press, tabIndex: isChosen || (selected.layer === null && layer === heaviest(report)) ? 0 : -1 };
+  const keyboard = { ...press, tabIndex: isChosen || isFirst ? 0 : -1 };
   return (
     <circle
       class={`bubble${faded ? " faded" : ""}${isChosen ? " chosen" : ""}`}
@@ -178,10 +181,6 @@ function Bubble({ p, x, y, r, selected, report, isChosen }: BubbleProps) {
       {...tip(told)}
     />
   );
-}
-
-function heaviest(report: Report): Layer | null {
-  return points(report)[0]?.layer ?? null;
 }
 
 function Marker({ p, x, y, box }: { p: Point; x: Scale; y: Scale; box: Box }) {
@@ -199,7 +198,8 @@ function Marker({ p, x, y, box }: { p: Point; x: Scale; y: Scale; box: Box }) {
 }
 
 function draw(report: Report, page: Page, selected: Selection) {
-  const hidden = report.layers.length - points(report).length;
+  const drawable = points(report).length;
+  const hidden = report.layers.length - drawable;
   const bounds = [...new Set(report.layers.map((layer) => layer.bound))];
   return (
     <>
@@ -213,7 +213,7 @@ function draw(report: Report, page: Page, selected: Selection) {
         {other(page, selected) !== null && (
           <span><i class="swatch round open" aria-hidden="true" /> {selected.side === "silicon" ? "our program" : "on silicon"}</span>
         )}
-        <span class="dim">area: time{hidden > 0 && `; ${hidden} layers without MACs or DRAM traffic are not drawn`}</span>
+        <span class="dim">area: time{hidden > 0 && `; ${hidden} layers without MACs or DRAM traffic are not drawn`}{drawable > MOST && `; the ${MOST} longest are drawn`}</span>
       </p>
       {selected.layer !== null && (
         <button type="button" class="quiet" onClick={() => select({ layer: null })}>select no layer</button>

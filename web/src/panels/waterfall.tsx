@@ -85,7 +85,6 @@ function Bar({ row, i, x, left, width, whole, selected }: BarProps) {
       class={`wf-row${faded ? " faded" : ""}`}
       transform={`translate(0 ${i * ROW})`}
       aria-pressed={on}
-      aria-label={`${causeText(row.part)}: ${format(row.seconds, "s")}, ${format(share, "%")}; filter the layers`}
       {...press}
       {...tip(told)}
     >

@@ -1,0 +1,69 @@
+"""The page of a run: every part that what is at hand allows, made by the functions of `onchip/reports`.
+
+In:       a Report, its Chip, and the nouns that the pipeline showed on its way (`watch=seen.__setitem__`).
+Out:      a Page.
+Promises: a part is there when its nouns are; the catalog's chip is taken only where its hash is the same.
+          A part of the pipeline beside `explain.py`.
+Does not: price anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from onchip.chip import Chip
+from onchip.errors import OnchipError
+from onchip.ir.page import Page, page_of
+from onchip.ir.report import Json, Report
+from onchip.reports.chip_view import chip_part
+from onchip.reports.validation import validation_part
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a part can be made of. `seen`: the pipeline's nouns by name, as it shows them to `watch`."""
+
+    report: Report
+    chip: Chip | None = None
+    seen: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def _chip(scene: Scene) -> Json | None:
+    return None if scene.chip is None else chip_part(scene.chip, scene.report.dtype)
+
+
+def _validation(scene: Scene) -> Json | None:
+    return None if scene.chip is None else validation_part(scene.chip)
+
+
+# panel -> what makes its part, None where something is missing for it
+MAKERS: dict[str, Callable[[Scene], Json | None]] = {"chip": _chip, "validation": _validation}
+
+
+def page(report: Report, chip: Chip | None = None, seen: Mapping[str, Any] | None = None, **parts: Json) -> Page:
+    """Return the page of a report; `parts` are those that somebody made already."""
+    scene = Scene(report, chip if chip is not None else in_catalog(report), seen or {})
+    made = {name: make(scene) for name, make in MAKERS.items() if name not in parts}
+    return page_of(report, **{name: part for name, part in made.items() if part is not None}, **parts)
+
+
+def completed(given: Page) -> Page:
+    """Return a page with the parts that its first report and the catalog allow, where it has none of that name."""
+    if not given.reports:
+        return given
+    scene = Scene(given.reports[0], in_catalog(given.reports[0]))
+    made = {name: make(scene) for name, make in MAKERS.items() if name not in given.parts}
+    return given.with_parts(**{name: part for name, part in made.items() if part is not None})
+
+
+def in_catalog(report: Report) -> Chip | None:
+    """Return the chip of a report from the catalog, where it has not changed since."""
+    if report.chip.name not in Chip.names():
+        return None
+    try:
+        chip = Chip.load(report.chip.name)
+    except OnchipError:
+        return None
+    return chip if chip.hash == report.chip.hash else None
