@@ -33,8 +33,8 @@ CELLS = {
 # Beside its product a step runs the gates as programs of their own, on streams that wait for each other; weights that
 # come from far memory cost the first steps more. In launches of a kernel, and for how many steps: fitted on LSTM, GRU
 # and RNN of V100 (DeepBench), shared by all chips.
-STEP, FAR_STEP, FAR_STEPS = 12, 11, 190
-FULL = 0.7  # of a cache that weights may fill before they push each other out: picked on the same rows, shared
+STEP, FAR_STEP, FAR_STEPS = 11, 12.5, 190
+FULL = 0.5  # of a cache that weights may fill before they push each other out: picked on the same rows, shared
 RESIDENT = 0.5  # of local or shared memories, for what stays; assumed
 
 
