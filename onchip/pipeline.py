@@ -44,7 +44,7 @@ from onchip.planner.tile import EFFORT
 from onchip.probe import probe
 from onchip.reports.silicon import summarize_forecast
 from onchip.reports.summary import summarize
-from onchip.simulator.clock import estimate_cycles, simulate_cycles
+from onchip.simulator.clock import MAX_EVENTS, estimate_cycles, record_events, simulate_cycles
 from onchip.simulator.energy import energy
 
 FLOAT_NAMES = {"fp32": "f32", "fp16": "f16"}  # chip files spell these two as vendors do
@@ -69,6 +69,7 @@ __all__ = [
     "forecast",
     "quantize",
     "read",
+    "record",
     "report",
     "sensitivity",
     "simulate",
@@ -353,6 +354,11 @@ def simulate(
     if inputs is None:
         return trace
     return importlib.import_module("onchip.simulator.values").run_values(program, inputs, trace)
+
+
+def record(program: Program, trace: Trace, *, limit: int = MAX_EVENTS) -> Trace:
+    """Return a trace of the program with events: those of the first kernels, whole, at most `limit`."""
+    return record_events(program, trace, limit=limit)
 
 
 def report(trace: Trace) -> Report:

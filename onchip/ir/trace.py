@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from onchip.chip import Chip
 from onchip.errors import InternalError
+from onchip.ir.events import NO_EVENTS, check_events, n_recorded
 from onchip.ir.program import Model
 
 CAUSES = ("useful", "underfill", "fill", "weights", "memory", "vector", "sync", "launch")
@@ -27,10 +27,6 @@ BOUNDS = {  # the cause with the most time, in the words of reports
     "useful": "compute", "underfill": "compute", "fill": "fill", "weights": "fill", "memory": "memory",
     "vector": "vector", "sync": "launch", "launch": "launch", "host": "host",
 }  # fmt: skip
-EVENT = np.dtype(
-    [("kernel", np.int32), ("unit", np.int32), ("start", np.int64), ("end", np.int64), ("record", np.int32)]
-)
-NO_EVENTS: NDArray[np.void] = np.zeros(0, EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +94,17 @@ class Trace:
             if kernel.start != at:
                 raise InternalError("OC9032", kernel.name, f"starts at {kernel.start}, the one before ends at {at}")
             at += kernel.cycles
+        check_events(self.name, self.events, [k.instructions for k in self.kernels])
         self.events.setflags(write=False)
 
     @property
     def cycles(self) -> int:
         return sum(k.cycles for k in self.kernels)
+
+    @property
+    def n_recorded(self) -> int:
+        """Kernels, from the first on, whose events are there."""
+        return n_recorded(self.events)
 
     @property
     def macs(self) -> int:

@@ -10,15 +10,17 @@ divided by the number of cores that have work.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onchip.errors import InternalError
+from onchip.ir.events import EVENT, NO_EVENTS
 from onchip.ir.program import KernelCode, Program
-from onchip.ir.trace import EVENT, NO_EVENTS, KernelTrace, Trace
+from onchip.ir.trace import KernelTrace, Trace
 from onchip.isa import BARRIER, LOOP, timing
 from onchip.isa.fields import Record
 from onchip.isa.machine import machine_of
@@ -26,6 +28,7 @@ from onchip.simulator import play
 from onchip.simulator.code import Code, Ints
 
 MAX_EVENTS = 1_000_000
+TraceT = TypeVar("TraceT", bound=Trace)
 NO_RANGES = np.array([(0, -1)] * play.LEVELS, np.int64)
 
 
@@ -65,39 +68,50 @@ def simulate_cycles(
     program: Program, *, events: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Trace:
     """Play every instruction. Raises InternalError on a deadlock."""
-    return _play(program, fast=False, events=events, progress=progress)
+    trace = _play(program, fast=False, progress=progress)
+    return record_events(program, trace) if events else trace
 
 
 def estimate_cycles(program: Program) -> Trace:
     """Return the same cycles as `simulate_cycles`, sooner."""
-    return _play(program, fast=True, events=False, progress=None)
+    return _play(program, fast=True, progress=None)
 
 
-def _play(program: Program, *, fast: bool, events: bool, progress: Callable[[int, int], None] | None) -> Trace:
+def record_events(program: Program, trace: TraceT, *, limit: int = MAX_EVENTS) -> TraceT:
+    """Return the trace with the events of its first kernels: as many whole ones as `limit` events have room for."""
+    machine, found = machine_of(program.chip, program.dtype), list[NDArray[np.void]]()
+    counts = np.cumsum([kernel.instructions for kernel in trace.kernels])
+    for number in range(int(np.searchsorted(counts, limit, side="right"))):
+        kernel, known = program.kernels[number], trace.kernels[number]
+        totals, rows = play_kernel(
+            kernel_arrays(program, kernel), machine, kernel.name, fast=False, room=known.instructions
+        )
+        barrier = int(machine[timing.BARRIER_CYCLES])
+        if int(totals[play.CYCLES]) + barrier != known.cycles or int(totals[play.INSTRUCTIONS]) != known.instructions:
+            raise InternalError("OC9035", kernel.name, "the trace is not that of the program")
+        found.append(_events(rows, number, known.start + barrier, kernel, program))
+    return replace(trace, events=np.concatenate(found) if found else NO_EVENTS)
+
+
+def _play(program: Program, *, fast: bool, progress: Callable[[int, int], None] | None) -> Trace:
     machine = machine_of(program.chip, program.dtype)
     memo: dict[bytes, Ints] = {}
     kernels: list[KernelTrace] = []
-    found: list[NDArray[np.void]] = []
     at = 0
     for number, kernel in enumerate(program.kernels):
         arrays = kernel_arrays(program, kernel)
         key = _key(arrays) if fast else b""
         totals = memo.get(key) if fast else None
         if totals is None:
-            room = min(MAX_EVENTS - sum(map(len, found)), MAX_EVENTS) if events else 0
-            totals, rows = play_kernel(arrays, machine, kernel.name, fast=fast, room=room)
+            totals, _ = play_kernel(arrays, machine, kernel.name, fast=fast)
             memo[key] = totals
-            if events:
-                found.append(_events(rows, number, at + int(machine[timing.BARRIER_CYCLES])))
         kernels.append(kernel_trace(kernel, totals, machine, at, arrays.active, program))
         at += kernels[-1].cycles
         if progress is not None:
             progress(number + 1, len(program.kernels))
-    recorded = np.concatenate(found) if found else NO_EVENTS
     fidelity = "estimate" if fast else "event"
     digest = "" if fast else program.hash
-    name, chip, dtype = program.name, program.chip, program.dtype
-    return Trace(name, chip, dtype, fidelity, digest, program.model, tuple(kernels), recorded)
+    return Trace(program.name, program.chip, program.dtype, fidelity, digest, program.model, tuple(kernels))
 
 
 def play_kernel(arrays: KernelArrays, machine: Ints, name: str, *, fast: bool, room: int = 0) -> tuple[Ints, Ints]:
@@ -185,10 +199,17 @@ def _narrow(
     return low, high
 
 
-def _events(rows: Ints, kernel: int, offset: int) -> NDArray[np.void]:
+def _events(rows: Ints, number: int, offset: int, kernel: KernelCode, program: Program) -> NDArray[np.void]:
     out = np.zeros(len(rows), EVENT)
-    out["kernel"], out["unit"] = kernel, rows[:, 0]
-    out["start"], out["end"], out["record"] = rows[:, 1] + offset, rows[:, 2] + offset, rows[:, 3]
+    unit, at = rows[:, 0], rows[:, 3]
+    lengths = [end - start - 1 for start, end in zip(kernel.starts, kernel.ends, strict=True)]
+    behind = np.array(kernel.starts) + 1 - np.cumsum([0, *lengths[:3]])
+    out["kernel"], out["unit"], out["record"] = number, unit, at + behind[unit]
+    for stream, records in enumerate(program.streams):
+        own = unit == stream
+        out["op"][own] = records["op"][out["record"][own]]
+    out["start"], out["end"], out["free"] = rows[:, 1] + offset, rows[:, 2] + offset, rows[:, 4] + offset
+    out["dram_bytes"] = rows[:, 5]
     return out
 
 

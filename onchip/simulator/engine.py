@@ -175,6 +175,7 @@ def play_streams(
             q += 1
         ints, affs, hs = integers[i], affines[i], has[i]
         end, next_free = now + 1, now + 1
+        busy, dram_size = next_free, 0
         if op == 1 or op == 2:
             size = box_bytes(ints, affs, idx)
             finish = now
@@ -194,13 +195,14 @@ def play_streams(
                 next_free = max(next_free, finish)
                 latency = machine[timing.DRAM_LATENCY] if on_dram else machine[timing.SHARED_LATENCY]
                 end = next_free + (latency if op == 1 else 0)
+                busy = next_free
         elif op == 3:
             k, n = clipped(ints[0], affs[1], hs[1], idx), clipped(ints[1], affs[2], hs[2], idx)
             duration = weight_load_occupancy(machine, k, n, BYTES[ints[3]])  # type: ignore[arg-type]
             totals[LOCAL_READ] += k * n * BYTES[ints[3]]
             matrix[2] = now + duration
             load_cycles = duration
-            end, next_free = now + duration, now
+            end, next_free, busy = now + duration, now, now + duration
         elif op == 4:
             m = clipped(ints[0], affs[3], hs[3], idx) * clipped(ints[1], affs[4], hs[4], idx)
             m *= clipped(ints[2], affs[5], hs[5], idx)
@@ -225,7 +227,7 @@ def play_streams(
             totals[ACCUMULATOR_BYTES] += m * n * 8
             matrix[0], matrix[1] = now + duration, now
             end, next_free = now + duration + matmul_latency(machine), now
-            matrix[3] = end
+            matrix[3], busy = end, now + duration
             totals[LAST_MATRIX] = now + duration
         elif op >= 5 and op <= 8:
             first = 3
@@ -241,7 +243,7 @@ def play_streams(
             totals[ACCUMULATOR_BYTES] += accumulator
             totals[VECTOR_LANES] += rows * n
             end = now + duration + timing.VECTOR_LATENCY
-            next_free = end
+            next_free, busy = end, end
             totals[VECTOR_BUSY] += end - now
             totals[LAST_VECTOR] = end
         free[s] = next_free
@@ -250,6 +252,7 @@ def play_streams(
         totals[CYCLES] = max(totals[CYCLES], comp[s])
         if n_events < events.shape[0]:
             events[n_events, 0], events[n_events, 1], events[n_events, 2], events[n_events, 3] = s, now, comp[s], i
+            events[n_events, 4], events[n_events, 5] = busy, dram_size
             n_events += 1
         mask, q = signals[i], 0
         while mask:

@@ -1,7 +1,7 @@
 """The door to the event engine: what it takes and what it gives.
 
 In: a kernel's code, the machine array, the semaphore counts that its BARRIER sets. Out: a row of totals (indices
-below) and, where there is room, events (unit, start, end, record). Time 0 is the end of the barrier. The engine itself
+below) and, where there is room, events (unit, start, completion, record, place free, DRAM bytes). Time 0 is the end of the barrier. The engine itself
 is `engine.py`, which is loaded as kept machine code (`isa/native.py`).
 """
 
@@ -18,7 +18,7 @@ from onchip.simulator.code import Code, Ints
  ACCUMULATOR_BYTES) = range(20)  # fmt: skip
 N_TOTALS = 20
 OK, DEADLOCK, OVERFLOW = 0, 1, 2
-EVENT_FIELDS = 4
+EVENT_FIELDS = 6
 TOKENS = 64  # the most that a semaphore holds
 LEVELS = 2  # of loops whose repeating iterations are skipped
 SNAPSHOT = 4 * 8 + 8 * (TOKENS + 1) + 16

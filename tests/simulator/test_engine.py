@@ -33,7 +33,7 @@ def engine_run(made: Kernel, numbers: Numbers, *, fast: bool = False, room: int 
     ranges = interior(arrays) if fast else NO_RANGES
     rows = np.zeros((room, play.EVENT_FIELDS), np.int64)
     totals, n = play.play(arrays.code, numbers, arrays.initial, made.active, fast, ranges, rows)
-    return totals, [(int(s), int(start), int(end)) for s, start, end, _ in rows[:n]]
+    return totals, [(int(s), int(start), int(end)) for s, start, end, *_ in rows[:n]]
 
 
 def text(made: Kernel) -> str:
