@@ -37,13 +37,19 @@ TIMES = ("launch.in_graph", "launch.per_run", "sync.all_cores")
 
 
 def explain(
-    graph: Graph, chip: Chip, *, dtype: str | None = None, effort: int = EFFORT, layer: str | None = None
+    graph: Graph,
+    chip: Chip,
+    *,
+    dtype: str | None = None,
+    effort: int = EFFORT,
+    layer: str | None = None,
+    seen: dict[str, Any] | None = None,
 ) -> tuple[Report, Explanation]:
     """Return an estimate's report and its reasons; `layer` (default: the longest) is looked into.
 
-    Raises UnknownName for a layer that is none, and what `estimate` raises.
+    `seen` gets the nouns on the way. Raises UnknownName for a layer that is none, and what `estimate` raises.
     """
-    seen: dict[str, Any] = {}
+    seen = {} if seen is None else seen
     report = pipeline.estimate(graph, chip, dtype=dtype, effort=effort, watch=seen.__setitem__)
     plan, program, trace = seen["plan"], seen["program"], seen["trace"]
     at = _layer_number(plan, trace, layer)

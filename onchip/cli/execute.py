@@ -22,6 +22,7 @@ from onchip.cli.options import Request, bind, load_chip, load_graph, settled
 from onchip.cli.output import show, show_json, working, write_file
 from onchip.cli.price import publish
 from onchip.cli.report import is_page, write_page
+from onchip.cli.views import Views
 from onchip.errors import Mismatch, UsageError, did_you_mean
 from onchip.files import replacing
 from onchip.ir.report import SCHEMA_VERSION
@@ -159,6 +160,7 @@ def run(
     chip_name: str | None,
     sets: list[str] | None,
     files: Files,
+    views: Views,
     *,
     seed: int,
     as_json: bool,
@@ -190,7 +192,8 @@ def run(
     if files.page is not None:
         write_page(files.page, pages.page(report, chip, seen))
     publish(
-        report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose, chip=chip, seen=seen
+        report, action, spent=spent, as_json=as_json, output=output, quiet=quiet, verbose=verbose, chip=chip, seen=seen,
+        views=views,
     )  # fmt: skip
     if report.bit_exact is False:
         raise Mismatch("OC3001", request.model, "outputs differ from the integer reference", next="Report it as a bug")

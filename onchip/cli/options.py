@@ -53,6 +53,12 @@ Effort = Annotated[str, typer.Option("--effort", metavar="N", help="mappings pri
 Explain = Annotated[
     bool, typer.Option("--explain", help="which assumptions made the number, and what others would give")
 ]
+TraceFile = Annotated[
+    Path | None, typer.Option("--trace", metavar="FILE", help="every event, .pftrace (Perfetto) or .json (Chrome)")
+]
+NodeData = Annotated[
+    Path | None, typer.Option("--node-data", metavar="FILE.json", help="numbers of the nodes, for Model Explorer")
+]
 Layer = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="explain this layer's loops and mapping")]
 
 

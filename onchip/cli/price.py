@@ -7,6 +7,7 @@ Promises: advice is priced by estimating again, in text only; how much of it the
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from onchip.cli.options import Request, bind, case_of, chip_words, load_graph, setting, settled
 from onchip.cli.output import dump, show, show_json, working, write_file
 from onchip.cli.report import is_page, write_page
+from onchip.cli.views import Views
 from onchip.errors import DoesNotFit, NotSupported, OnchipError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def estimate(
     request: Request,
     chip_name: str,
     sets: list[str] | None,
+    views: Views,
     *,
     why: str | None = None,
     as_json: bool,
@@ -50,7 +53,8 @@ def estimate(
     else:
         from onchip.explain import explain
 
-        report, explanation = explain(case.bound, case.chip, dtype=case.dtype, effort=case.effort, layer=why or None)
+        asked: Any = {"dtype": case.dtype, "effort": case.effort, "layer": why or None}
+        report, explanation = explain(case.bound, case.chip, **asked, seen=seen)
     spent = time.perf_counter() - begin
     actions: list[str] = []
     if not as_json and not quiet:
@@ -62,7 +66,7 @@ def estimate(
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
     publish(
         report, action, actions, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
-        verbose=verbose, chip=case.chip, seen=seen,
+        verbose=verbose, chip=case.chip, seen=seen, views=views,
     )  # fmt: skip
 
 
@@ -79,10 +83,11 @@ def publish(
     verbose: bool,
     chip: Chip | None = None,
     seen: Mapping[str, Any] | None = None,
+    views: Views | None = None,
 ) -> None:
     """Print a report and write it to a file: JSON or a page where its name ends so, text otherwise.
 
-    The page has the parts that `chip` and the nouns in `seen` allow.
+    The page has the parts that `chip` and the nouns in `seen` allow; `views` are files for other viewers.
     """
     from onchip import pages
     from onchip.reports.text import report_text
@@ -94,12 +99,15 @@ def publish(
     elif output is not None:
         whole = report_text(report, layers=0, why=explanation)
         write_file(output, dump(made) if output.suffix == ".json" else whole)
+    written = views.write(seen or {}, report) if views is not None else []
     if as_json:
         show_json(made)
     elif quiet:
         show(report.verdict)
     else:
         show(report_text(report, actions, action=action, layers=0 if verbose else 12, why=explanation))
+    for line in () if quiet else written:
+        print(line, file=sys.stderr if as_json else sys.stdout)
 
 
 def whatif(

@@ -21,6 +21,7 @@ from onchip.cli.options import (
     Explain,
     Layer,
     ModelName,
+    NodeData,
     Output,
     PageOutput,
     Quiet,
@@ -28,6 +29,7 @@ from onchip.cli.options import (
     Seq,
     Sets,
     Shapes,
+    TraceFile,
     Verbose,
 )
 
@@ -43,6 +45,8 @@ def estimate(
     effort: Effort = "default",
     explain: Explain = False,
     layer: Layer = None,
+    trace: TraceFile = None,
+    node_data: NodeData = None,
     as_json: AsJson = False,
     output: PageOutput = None,
     quiet: Quiet = False,
@@ -53,9 +57,11 @@ def estimate(
     Needs shapes only: no weights, no samples, no torch.
     """
     from onchip.cli.price import estimate as work
+    from onchip.cli.views import Views
 
     request, why = Request(model, batch, seq, tuple(shape or ()), dtype, effort), layer or ("" if explain else None)
-    work(request, chip, sets, why=why, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    views = Views(trace, node_data)
+    work(request, chip, sets, views, why=why, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 def check(

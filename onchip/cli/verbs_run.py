@@ -19,6 +19,7 @@ from onchip.cli.options import (
     Dtype,
     Effort,
     ModelName,
+    NodeData,
     PageOutput,
     Quiet,
     Request,
@@ -26,6 +27,7 @@ from onchip.cli.options import (
     Seq,
     Sets,
     Shapes,
+    TraceFile,
     Verbose,
 )
 
@@ -120,6 +122,8 @@ def run_command(
     page: Annotated[Path | None, typer.Option("--report", metavar="R.html", help="write the report as a page")] = None,
     outputs: Annotated[Path | None, typer.Option("--outputs", help="write the outputs to this .npz")] = None,
     seed: Seed = 0,
+    trace: TraceFile = None,
+    node_data: NodeData = None,
     as_json: AsJson = False,
     output: PageOutput = None,
     quiet: Quiet = False,
@@ -128,10 +132,12 @@ def run_command(
     """Compile and run on the simulated chip, bit for bit."""
     from onchip.cli.execute import Files
     from onchip.cli.execute import run as work
+    from onchip.cli.views import Views
 
     request = Request(model, batch, seq, tuple(shape or ()), dtype, effort)
     files = Files(inputs, samples, outputs, page)
-    work(request, chip, sets, files, seed=seed, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    views = Views(trace, node_data)
+    work(request, chip, sets, files, views, seed=seed, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 def train(

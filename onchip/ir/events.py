@@ -1,11 +1,11 @@
 """Events of a trace: one row for each instruction that a core issued, and the places where its time is spent.
 
 In: rows from the simulator. Out: a structured array and what follows from a row alone. `start` is the cycle of issue,
-`free` the first cycle in which the place is free again, `end` the completion (a load's latency and an array's drain are
-over, and so is everything before it in the stream). `record` is the number of the instruction in its stream of the
-Program, `dram_bytes` what it asked of the DRAM port. A MATRIX stream feeds two places, the array and its shadow weights,
-which work at one time; its LOOPs and NOPs are a third, because they overlap with both. Refuses two things at one time
-in one place, and kernels that are recorded in part.
+`free` the first cycle in which the place is free again, `end` the completion (a load's latency and an array's drain
+are over, and so is everything before it in the stream). `record` is the number of the instruction in its stream of
+the Program, `dram_bytes` what it asked of the DRAM port. A MATRIX stream feeds two places, the array and its shadow
+weights, which work at one time; its LOOPs and NOPs are a third, because they overlap with both. Refuses two things at
+one time in one place, and kernels that are recorded in part.
 """
 
 from __future__ import annotations

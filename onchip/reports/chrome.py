@@ -1,8 +1,8 @@
 """A trace as Chrome JSON (chrome://tracing, ui.perfetto.dev, Speedscope): the same tracks as `perfetto.py`, as text.
 
 In: a Program and a Trace of it, with events or without. Out: lines of JSON, to be written one after another. `ts` and
-`dur` are microseconds; the arguments of a slice have the exact cycles. Source: the Trace Event Format, a public document
-of the Chromium project.
+`dur` are microseconds; the arguments of a slice have the exact cycles. Source: the Trace Event Format, a public
+document of the Chromium project.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from onchip.ir.events import PLACES, places
 from onchip.ir.program import Program

@@ -100,7 +100,12 @@ def _slices(program: Program, trace: Trace, numbers: Ints, heads: Ints, n_lines:
     order = np.lexsort((np.repeat([1, 0], n), np.concatenate([starts, frees])))
     keys = np.empty(2 * n, np.int64)
     keys[order] = np.arange(2 * n)
-    arguments = ((17, numbers + 1), (17, events["kernel"] + n_lines + 1), (4, starts), (4, events["end"].astype(np.int64)))
+    arguments = (
+        (17, numbers + 1),
+        (17, events["kernel"] + n_lines + 1),
+        (4, starts),
+        (4, events["end"].astype(np.int64)),
+    )
     columns = [(at, field, values) for at, (field, values) in enumerate((*arguments, (4, events["dram_bytes"])), 1)]
     shared = [pb.same_rows(pb.number(9, BEGIN), n), pb.number_rows(11, tracks, 1)]
     shared += [pb.number_rows(10, heads[numbers] + 1, 2), pb.same_rows(pb.number(3, 1), n)]

@@ -1,4 +1,4 @@
-"""What a timeline shows beside its events: names and texts of instructions, which event feeds which, use of the DRAM port.
+"""What a timeline shows beside its events: texts of instructions, which event feeds which, use of the DRAM port.
 
 In: a Program and a Trace of it with events. Out: arrays over the events. Nothing here is measured in seconds.
 
@@ -50,9 +50,9 @@ def texts(program: Program, trace: Trace) -> tuple[Ints, list[str]]:
 def flows(program: Program, trace: Trace) -> NDArray[np.int64]:
     """Return (event that makes data, event that takes it) as rows of two indices of events, each pair once.
 
-    A token from LOAD stands for all loads since the one before, another for the last work before its signal; it goes to
-    the first work behind the wait, in MATRIX to the first MM. Where there is no such work in the kernel, the instruction
-    that signals or waits takes its place.
+    A token from LOAD stands for all loads since the one before, another for the last work before its signal; it goes
+    to the first work behind the wait, in MATRIX to the first MM. Where there is no such work in the kernel, the
+    instruction that signals or waits takes its place.
     """
     n = len(trace.events)
     signals, waits = (_masks(program, trace, mask) & _data(program, trace) for mask in ("signal", "wait"))

@@ -1,8 +1,8 @@
 """The door to the event engine: what it takes and what it gives.
 
 In: a kernel's code, the machine array, the semaphore counts that its BARRIER sets. Out: a row of totals (indices
-below) and, where there is room, events (unit, start, completion, record, place free, DRAM bytes). Time 0 is the end of the barrier. The engine itself
-is `engine.py`, which is loaded as kept machine code (`isa/native.py`).
+below) and, where there is room, events (unit, start, completion, record, place free again, DRAM bytes). Time 0 is the
+end of the barrier. The engine itself is `engine.py`, which is loaded as kept machine code (`isa/native.py`).
 """
 
 from __future__ import annotations
