@@ -71,7 +71,7 @@ def test_flows_are_the_tokens_of_a_plain_replay() -> None:
 
 
 def test_the_port_serves_what_the_engine_says() -> None:
-    """An exact recurrence in fractions: T = max(T, start) + bytes / rate; alone, DRAM decides when the place is free."""
+    """An exact recurrence in fractions: T = max(T, start) + bytes / rate; DRAM alone decides when a place is free."""
     checked = 0
     for program, trace, _ in all_played():
         begins, ends, sizes = dram_service(program, trace)
