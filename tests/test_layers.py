@@ -25,7 +25,7 @@ _ORDER: tuple[frozenset[str], ...] = (
     frozenset({"ir"}),
     ROOMS,
     frozenset({"pipeline"}),
-    frozenset({"training", "silicon", "codesign", "rtl", "schemas"}),
+    frozenset({"training", "silicon", "codesign", "rtl", "schemas", "app"}),
     frozenset({"cli"}),  # the command line may start everything, nothing imports it
     frozenset({"__main__"}),
 )

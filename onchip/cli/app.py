@@ -87,6 +87,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of --help
     "validate": verbs_silicon.validate,
     "calibrate": verbs_silicon.calibrate,
     "measure": verbs_silicon.measure,
+    "app": verbs_run.serve,
     "inspect": verbs_lists.inspect,
     "models": verbs_lists.models,
     "train": verbs_run.train,

@@ -153,3 +153,16 @@ def train(
     from onchip.cli.demo import train as work
 
     work(name, seed=seed, is_aware=qat, as_json=as_json, output=output)
+
+
+def serve(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="on this machine; 0: a free one")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="questions that run at once")] = 2,
+    memory: Annotated[str, typer.Option("--memory", metavar="SIZE", help="of a worker")] = "6 GiB",
+    upload: Annotated[str, typer.Option("--upload", metavar="SIZE", help="the largest file it takes")] = "128 MiB",
+    opens: Annotated[bool, typer.Option("--open", help="open it in the browser")] = False,
+) -> None:
+    """Open the app: choose a network and a chip, change numbers, see the verdict (needs the app extra)."""
+    from onchip.cli.serve import app as work
+
+    work(port, workers=workers, memory=memory, upload=upload, opens=opens)
