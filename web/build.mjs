@@ -1,4 +1,4 @@
-// Build onchip/web/page.js, page.css and LICENSES.txt from src/. The same sources and versions give the same bytes.
+// Build onchip/web/page.js, page.css, app.js, app.css and LICENSES.txt from src/. The same sources and versions give the same bytes.
 // `node build.mjs DIR` writes to another directory: the test that compares uses it.
 import { build } from "esbuild";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -9,7 +9,7 @@ const out = process.argv[2] ?? `${here}../onchip/web`;
 
 const made = await build({
   absWorkingDir: here,
-  entryPoints: { page: "src/main.tsx" },
+  entryPoints: { page: "src/main.tsx", app: "src/live/main.tsx" },
   outdir: out,
   bundle: true,
   minify: true,

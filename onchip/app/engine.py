@@ -8,6 +8,7 @@ Does not: know about HTTP, tokens or files of users beyond the paths that the se
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -160,14 +161,37 @@ def _inspect(question: Json, uploads: Mapping[str, str]) -> Json:
 
 
 def _describe(question: Json, _uploads: Mapping[str, str]) -> Json:
-    """Read "chip" with "overrides"; the answer is its file, and the numbers of its block diagram."""
+    """Read "chip" with "overrides" and "dtype"; the answer is every number of its file, and what its drawing shows."""
+    from onchip.chip import Chip
     from onchip.reports.chip_view import chip_part
 
     chip = _chip(question)
-    dtype = question.get("dtype") or chip.default_dtype
-    dtype = dtype if dtype in chip.dtypes else chip.default_dtype
-    facts = {"name": chip.name, "evidence": chip.evidence, "dtypes": list(chip.dtypes), "default": chip.default_dtype}
-    return {**facts, "part": chip_part(chip, dtype), "toml": str(chip)}
+    dtype = next((one for one in chip.dtypes if one == question.get("dtype")), chip.default_dtype)
+    array = chip.matrix.array(dtype, chip.name)
+    sizes = array.native or (array.rows, array.cols)
+    return {
+        "name": chip.name, "evidence": chip.evidence, "dtypes": list(chip.dtypes), "default": chip.default_dtype,
+        "values": flat(tomllib.loads(str(Chip.load(_text(question, "chip"))))), "array": " x ".join(map(str, sizes)),
+        "peak_ops_per_s": chip.peak_ops_per_s(dtype), "lanes": chip.vector.lanes, "cores": chip.cores.count,
+        "clock_hz": chip.clock_of(dtype), "memories": chip_part(chip, dtype)["memories"],
+    }  # fmt: skip
+
+
+def flat(table: Any, before: str = "") -> dict[str, str]:
+    """Return the numbers and texts of a document by their dotted keys; lists of plain values are left out."""
+    found: dict[str, str] = {}
+    pairs = enumerate(cast(list[Any], table)) if isinstance(table, list) else cast(Json, table).items()
+    for key, value in pairs:
+        name = f"{before}.{key}" if before else str(key)
+        if isinstance(value, (dict, list)):
+            found |= flat(cast(Any, value), name) if not _is_plain(value) else {}
+        else:
+            found[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(one, (dict, list)) for one in cast(list[Any], value))
 
 
 def _catalog(_question: Json, _uploads: Mapping[str, str]) -> Json:

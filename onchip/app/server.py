@@ -14,7 +14,7 @@ import hmac
 import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from onchip.app.engine import failure
 from onchip.app.uploads import Uploads
@@ -57,6 +57,7 @@ def application(workers: Workers, uploads: Uploads, token: str, hosts: frozenset
         Route("/ask", site.guarded(site.ask), methods=["POST"]),
         Route("/upload", site.guarded(site.upload), methods=["PUT"]),
         Route("/schema", site.guarded(site.schema)),
+        Route("/report", site.guarded(site.report)),
     ]
 
     @contextlib.asynccontextmanager
@@ -136,11 +137,20 @@ class Site:
             body += chunk
             if len(body) > LARGEST_QUESTION:
                 raise UsageError("OC1604", "app", "the question is longer than 1 MiB")
-        try:
-            question = json.loads(bytes(body))
-        except (ValueError, RecursionError):
-            raise UsageError("OC1604", "app", "the question is no JSON") from None
-        return self._json(await self._workers.ask(question, self._uploads.paths))
+        return self._json(await self._workers.ask(_question(bytes(body)), self._uploads.paths))
+
+    async def report(self, request: Request) -> Response:
+        """The whole report of a run as a page of its own; the page carries its own policy."""
+        from starlette.responses import HTMLResponse
+
+        question = _question(request.query_params.get("q", "").encode())
+        if not isinstance(question, dict) or cast(dict[str, Any], question).get("verb") != "document":
+            raise UsageError("OC1604", "app", "the link is not that of a report")
+        made = await self._workers.ask(question, self._uploads.paths)
+        if "error" in made:
+            return self._json(made, 400)
+        kept = {name: value for name, value in HEADERS.items() if name != "Content-Security-Policy"}
+        return HTMLResponse(made["html"], headers=kept)
 
     async def upload(self, request: Request) -> Response:
         """Take a file, then read it in a worker: the answer is that of `inspect`, with the upload's name."""
@@ -151,6 +161,13 @@ class Site:
         stored = await self._uploads.take(name, request.stream())
         made = await self._workers.ask({"verb": "inspect", "model": stored}, self._uploads.paths)
         return self._json(made if "error" in made else {**made, "upload": stored})
+
+
+def _question(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise UsageError("OC1604", "app", "the question is no JSON") from None
 
 
 PAGE = """<!DOCTYPE html>
