@@ -94,7 +94,8 @@ def _implicit(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Price the implicit GEMM; on lanes the offsets of a window that is no point are another, small program."""
     if m.on_lanes:
         is_point = prod(conv.window) * prod(conv.stride) == 1
-        return replace(fastest(conv.product(conv.channels), traffic.far, m, ON_LANES), launches=1 if is_point else 2)
+        cost = fastest(conv.product(conv.channels), traffic.far, m, ON_LANES, traffic.near)
+        return replace(cost, launches=1 if is_point else 2)
     return fastest(conv.product(_tap_channels(conv, kernel, m)), traffic.far, m, _kind(kernel))
 
 
@@ -121,4 +122,5 @@ def _on_lanes(conv: Conv, traffic: Traffic, m: Machine) -> Cost:
     """Price a direct convolution on the vector lanes: lanes and memory overlap."""
     lanes = m.lane_s("mac", conv.macs) / GROUPED_SHARE
     far, near = traffic.far / m.dram_bytes_per_s, (traffic.far + traffic.near) / m.shared_bytes_per_s
-    return Cost(longest(("vector", lanes), ("memory", far), ("shared", near)), "direct on lanes")
+    parts = longest(("vector", lanes), ("memory", far), ("shared", near), then=(("sync", m.tile_s),))
+    return Cost(parts, "direct on lanes")

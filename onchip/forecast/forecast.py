@@ -15,6 +15,7 @@ from dataclasses import replace
 from onchip.chip import Chip, chip_dtype
 from onchip.errors import NotSupported
 from onchip.forecast.attention import price_attention
+from onchip.forecast.cold import cold_starts
 from onchip.forecast.conv import price_conv
 from onchip.forecast.cost import Cost
 from onchip.forecast.energy import buffer_bytes, energy_of
@@ -76,7 +77,8 @@ def forecast(
     for kernel in kernels:
         _check(kernel.anchor)
     traffics, costs = _managed(kernels, alias, m, start) if m.is_managed else _cached(kernels, alias, m, start, zeros)
-    steps = tuple(_step(*parts, m) for parts in zip(kernels, traffics, costs, strict=True))
+    cold = cold_starts(kernels, traffics, costs, m)
+    steps = tuple(_step(*parts, m) for parts in zip(kernels, traffics, costs, cold, strict=True))
     told = model or Model(graph.name, graph.hash, graph.macs(), graph.parameters())
     return Forecast(told, chip, m.dtype, steps, float(chip.launch.per_run_s))
 
@@ -112,8 +114,8 @@ def _check(anchor: Node) -> None:
         raise NotSupported("OC1506", anchor.name, fact, limit=limit)
 
 
-def _step(kernel: Kernel, traffic: Traffic, cost: Cost, m: Machine) -> Step:
-    causes = (*cost.causes, ("launch", m.launch_s * cost.launches)) if cost.causes else ()
+def _step(kernel: Kernel, traffic: Traffic, cost: Cost, cold_s: float, m: Machine) -> Step:
+    causes = (*cost.causes, ("launch", m.launch_s * cost.launches + cold_s)) if cost.causes else ()
     return Step(
         name=kernel.anchor.name,
         nodes=tuple(node.name for node in kernel.nodes),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isqrt
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def price_product(product: Product, traffic: Traffic, m: Machine) -> Cost:
     limit, at_once = m.chip.algorithms.narrow or (0, 1)
     if m.on_lanes and min(product.m, product.n) <= limit:
         return _narrow(product, traffic, m, at_once)
-    return fastest(product, traffic.far, m)
+    return fastest(product, traffic.far, m, near_bytes=traffic.near)
 
 
 def _narrow(p: Product, traffic: Traffic, m: Machine, at_once: int) -> Cost:
@@ -77,10 +77,11 @@ def _narrow(p: Product, traffic: Traffic, m: Machine, at_once: int) -> Cost:
     return Cost((*longest((name, moved / rate), ("vector", lanes)), ("sync", m.tile_s)), "few columns", far)
 
 
-def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost:
+def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM, near_bytes: float = 0.0) -> Cost:
     """Return the cost of the fastest candidate: cores and far memory side by side, then the sum over splits.
 
-    What hides of the shorter of the two is `overlap.memory_compute`.
+    What hides of the shorter of the two is `overlap.memory_compute`; lanes load and store what is near themselves, so
+    for them it is no less a part of the memory's time.
     """
     tm, tn, splits = candidates()
     k = np.ceil(p.k / splits)
@@ -89,9 +90,11 @@ def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost
     far = far_bytes / np.minimum(m.dram_bytes_per_s, m.core_bytes_per_s * np.minimum(tiles, m.cores))
     partial = 2 * p.batch * p.m * p.n * WIDE_BYTES * splits / m.shared_bytes_per_s if m.shared_bytes else 0.0
     reduce = np.where(splits > 1, partial + REDUCE_S, 0.0)
-    shown = (1 - m.chip.overlap.memory_compute) * np.minimum(inner, far)
+    beside = far + near_bytes / m.shared_bytes_per_s if m.on_lanes else far
+    shown = (1 - m.chip.overlap.memory_compute) * np.minimum(inner, beside)
     total = np.maximum(inner, far) + shown + reduce
-    refused = (splits > kind.most_splits) | (tm < max(kind.least_tile, kind.least_rows)) | (tn < kind.least_tile)
+    rows, side = least_sides(kind, m)
+    refused = (splits > kind.most_splits) | (tm < rows) | (tn < side)
     total = np.where(refused | ((splits > 1) & (k < SHORTEST_K)), np.inf, total)
     best = int(np.argmin(total))
     longer, shorter = ("memory", "matrix") if far[best] >= inner[best] else ("matrix", "memory")
@@ -100,6 +103,13 @@ def fastest(p: Product, far_bytes: float, m: Machine, kind: Kind = GEMM) -> Cost
     how = f"tile {tm[best]} x {tn[best]}, split-K {splits[best]}, {waves} waves on {active} cores"
     after = float(np.broadcast_to(reduce, total.shape)[best]) + m.tile_s
     return Cost(((longer, seconds), (shorter, float(shown[best])), ("sync", after)), how)
+
+
+def least_sides(kind: Kind, m: Machine) -> tuple[int, int]:
+    """Return the fewest rows and columns of a tile: those of the kind, as far as accumulators hold the sums."""
+    sums = m.chip.local.accumulator_bytes // WIDE_BYTES
+    side = min(kind.least_tile, isqrt(sums))
+    return max(side, min(kind.least_rows, sums // max(side, 1))), side
 
 
 def _core_seconds(tiles: np.ndarray, k: np.ndarray, m: Machine, kind: Kind) -> np.ndarray:

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 
 from onchip.chip_parts import DTYPES
 from onchip.errors import NotSupported
+from onchip.forecast.cold import ramp
 from onchip.silicon.desk import Desk
-from onchip.silicon.probes import CURVES, MIB, ROWS, VECTOR_ELEMENTS, Probe
+from onchip.silicon.probes import CURVES, MIB, POINTS, ROWS, THIN, VECTOR_ELEMENTS, Probe, hidden
 from onchip.silicon.probes import DTYPES as PROBED
 
 NOMINAL_HZ = 2.5e9  # assumed: any clock near it will do, only clock x lanes is used
@@ -64,7 +65,7 @@ def host_chip(probes: Sequence[Probe], desk: Desk, runtime: str, day: str, name:
     )  # fmt: skip
     sections = [
         _clock(rates, arrays, clock), _cores(found, cores), _matrix(arrays), _vector(found, lanes, clock),
-        _local(found, desk, clock), _shared(found, desk), _dram(found, desk), _times(found, cores),
+        _local(found, desk, clock), _shared(found, desk), _dram(found, desk), _times(found, desk, cores),
         _peaks(rates, arrays, cores, clock, lanes),
     ]  # fmt: skip
     return head + "\n" + "\n".join(section for section in sections if section)
@@ -128,22 +129,21 @@ def _local(found: Mapping[str, float], desk: Desk, clock: int) -> str:
 
 
 def _shared(found: Mapping[str, float], desk: Desk) -> str:
+    level = _level(found, desk)
+    if level is None:
+        return ""
+    size, rate = level
+    told = f'bandwidth = "{rate / 1e9:.4g} GB/s"'
+    return _section("[shared]", f'size = "{size // 1024} KiB"', told, 'managed = "cache"')
+
+
+def _level(found: Mapping[str, float], desk: Desk) -> tuple[int, float] | None:
     """Return the last-level cache: as large as what is faster than memory, its rate beyond the cores' own caches."""
     far, own = found["memory, all cores"], 2 * (desk.private_bytes or MIB)
     levels = [(n, rate) for n, rate in _caches(found, "all cores") if n > own]
-    if not levels:
-        return ""
-    best = max(rate for _, rate in levels)
-    held = [(n, rate) for n, rate in levels if rate > far + IN_CACHE * (best - far)]
-    if not held:
-        return ""
-    size, rates = max(n for n, _ in held), sorted(rate for _, rate in held)
-    return _section(
-        "[shared]",
-        f'size = "{size // 1024} KiB"',
-        f'bandwidth = "{rates[len(rates) // 2] / 1e9:.4g} GB/s"',
-        'managed = "cache"',
-    )
+    best = max((rate for _, rate in levels), default=0.0)
+    held = [(n, rate) for n, rate in levels if rate > max(far, far + IN_CACHE * (best - far))]
+    return (max(n for n, _ in held), sorted(rate for _, rate in held)[len(held) // 2]) if held else None
 
 
 def _caches(found: Mapping[str, float], where: str) -> list[tuple[int, float]]:
@@ -158,20 +158,38 @@ def _dram(found: Mapping[str, float], desk: Desk) -> str:
     return _section("dram", f'size = "{size // 1024} KiB"', f'bandwidth = "{rate}"', f'latency = "{LATENCY}"')
 
 
-def _times(found: Mapping[str, float], cores: int) -> str:
+def _times(found: Mapping[str, float], desk: Desk, cores: int) -> str:
     """Return launch, synchronisation, overlap, and what the measured rates are of the peaks: all."""
-    launch, tile = found["launch"], max(0.0, found.get("smallest convolution", 0.0) - found["launch"])
-    parts = [_section("launch", f'in_graph = "{launch * 1e6:.4g} us"')]
-    parts += (
-        [_section("sync", f'all_cores = "{found["sync"] * 1e6:.4g} us"')] if found.get("sync") and cores > 1 else []
-    )
-    parts += [_section("overlap", f"matrix_vector = {found['overlap']:.2f}")] if "overlap" in found else []
-    shares = [f"{key} = 1.0" for key in ("matrix", "vector", "dram", "shared")]
-    parts.append(_section("achieved", *shares, f'tile = "{tile * 1e6:.4g} us"'))
+    launch, tile, cold = _start(found)
+    parts = [_section("launch", f'in_graph = "{launch * 1e6:.4g} us"', f"cold = {cold:.3f}")]
+    if found.get("sync") and cores > 1:
+        parts.append(_section("sync", f'all_cores = "{found["sync"] * 1e6:.4g} us"'))
+    shares = {"matrix_vector": found.get("overlap"), "memory_compute": _beside(found, desk, cores)}
+    parts.append(_section("overlap", *(f"{key} = {share:.2f}" for key, share in shares.items() if share is not None)))
+    full = [f"{key} = 1.0" for key in ("matrix", "vector", "dram", "shared")]
+    parts.append(_section("achieved", *full, f'tile = "{tile * 1e6:.4g} us"'))
     few = _few_rows(found)
     parts += [_section("algorithms", f"narrow = [{few}, {few}]")] if few else []
     parts.append(_section("rounding", 'modes = ["single", "double", "fp32"]'))
     return "\n".join(parts)
+
+
+def _start(found: Mapping[str, float]) -> tuple[float, float, float]:
+    """Return the seconds of a launch, what a product's start takes besides, and how much more both are when cold."""
+    launch = found["launch"]
+    whole = max(launch, found.get("smallest convolution", 0.0))
+    return launch, whole - launch, max(0.0, found.get("smallest convolution, cold", 0.0) / whole - 1)
+
+
+def _beside(found: Mapping[str, float], desk: Desk, cores: int) -> float | None:
+    """Return how much of memory's time hides behind arithmetic: what is left of both in a thin convolution."""
+    thin, (launch, tile, cold) = found.get("thin convolution"), _start(found)
+    if thin is None:
+        return None
+    moved, operations = 4 * POINTS * 5 * THIN, 2 * POINTS * 4 * THIN**2
+    _, rate = _level(found, desk) or (0, found["memory, all cores"])
+    begin = (launch + tile) * (1 + cold * ramp(moved / cores / (desk.private_bytes or MIB)))
+    return hidden(operations / _rate(found, "fp32"), moved / rate, max(thin - begin, 0.0))
 
 
 def _few_rows(found: Mapping[str, float]) -> int:

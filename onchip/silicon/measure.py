@@ -117,7 +117,7 @@ def check(graph: Graph, dtype: str, desk: Desk, *, is_probed: bool) -> None:
         raise NotSupported("OC1510", graph.name, fact, limit=limit, next="Measure the float network")
     activations = sum(_elements(graph, name) for node in graph.nodes for name in node.outputs)
     needs = {graph.name: WORD_BYTES * (COPIES * graph.parameters() + activations)}
-    needs |= {"probe memory": 2 * far_bytes(desk.last_bytes)} if is_probed else {}
+    needs |= {"probe memory": far_bytes(desk.last_bytes)} if is_probed else {}
     for what, needed in needs.items():
         if desk.free_bytes and needed > desk.free_bytes:
             fact, limit = (

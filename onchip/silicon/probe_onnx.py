@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph
-from onchip.silicon.probes import CURVES, PASSES, WIDE, Times
+from onchip.silicon.probes import COLD_BYTES, CURVES, PASSES, POINTS, WIDE, Times
 from onchip.silicon.repeat import refuse_memory, repeated
 from onchip.silicon.run_onnx import IR_VERSION, OPSET, OnnxNetwork
 
@@ -49,12 +50,17 @@ class OnnxRunner:
 
     def times(self, kind: str, size: int, dtype: str, threads: int) -> Times | None:
         try:
-            model, inputs = _operation(kind, size, dtype)
-            session = self._start(model, threads)
-            return repeated(lambda: session.run(None, inputs), self._clock, self._budget_s)
+            run = self._call("convolution" if kind == "cold" else kind, size, dtype, threads)
+            ahead = self._call("copy", COLD_BYTES // 2, dtype, threads) if kind == "cold" else None
+            return repeated(run, self._clock, self._budget_s, ahead=ahead)
         except (RuntimeError, KeyError, MemoryError) as error:
             refuse_memory(error, f"probe {kind}")
             return None
+
+    def _call(self, kind: str, size: int, dtype: str, threads: int) -> Callable[[], object]:
+        model, inputs = _operation(kind, size, dtype)
+        session = self._start(model, threads)
+        return lambda: session.run(None, inputs)
 
     def network(self, graph: Graph, dtype: str) -> OnnxNetwork:
         """Return a network ready to run. Raises NotSupported (OC1510) for another dtype than fp32."""
@@ -83,13 +89,17 @@ def _operation(kind: str, size: int, dtype: str) -> tuple[onnx.ModelProto, Array
     if kind in {"empty", "forked", "copy"}:  # the larger of x and 0: reads as many bytes as it writes
         n = {"empty": 1, "forked": 1 << 16}.get(kind, size // 4)
         return _model([("Relu", ["x"], "y")], np.zeros(n, np.float32))
+    if kind == "read":
+        return _model([("ReduceSum", ["x"], "y")], np.zeros(size // 4, np.float32), shape=[1])
     if kind in ONNX_CURVES:
         inputs = ["x", "x"] if kind in {"add", "div"} else ["x"]
         return _model([(ONNX_CURVES[kind], inputs, "y")], np.full(size, 1.5, np.float32))
     rng, element = np.random.default_rng(0), {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}[dtype]
-    if kind == "convolution":
-        x, w = (rng.standard_normal(s, np.float32) for s in ((1, size, 14, 14), (size, size, 3, 3)))
-        return _model([("Conv", ["x", "w"], "y")], x.astype(element), w.astype(element), pads=[1] * 4)
+    if kind in {"convolution", "thin"}:
+        filters, window, side = (size, 3, 14) if kind == "convolution" else (4 * size, 1, isqrt(POINTS))
+        x, w = (rng.standard_normal(s, np.float32) for s in ((1, size, side, side), (filters, size, window, window)))
+        pads = [window // 2] * 4
+        return _model([("Conv", ["x", "w"], "y")], x.astype(element), w.astype(element), pads=pads)
     columns = WIDE if kind == "rows" else size
     x, w = (rng.standard_normal(s, np.float32).astype(element) for s in ((size, columns), (columns, columns)))
     multiply = "MatMulInteger" if dtype == "int8" else "MatMul"
@@ -103,16 +113,17 @@ def _operation(kind: str, size: int, dtype: str) -> tuple[onnx.ModelProto, Array
 
 
 def _model(
-    nodes: Sequence[Planned], x: NDArray[Any], w: NDArray[Any] | None = None, **attributes: Any
-) -> tuple[onnx.ModelProto, Arrays]:
+    nodes: Sequence[Planned], x: NDArray[Any], w: NDArray[Any] | None = None, *, shape: list[int] | None = None,
+    **attributes: Any,
+) -> tuple[onnx.ModelProto, Arrays]:  # fmt: skip
     """Return a model of nodes in a row, the input x and the constant w; and what it is run with."""
     made = [helper.make_node(op, inputs, [output], **attributes) for op, inputs, output in nodes]
     last, element = nodes[-1], helper.np_dtype_to_tensor_dtype(x.dtype)
     out = TensorProto.INT32 if last[0] == "MatMulInteger" else element
-    shape = list(x.shape)
+    same = [x.shape[0], w.shape[0], *x.shape[2:]] if w is not None and w.ndim == 4 else list(x.shape)
     body = helper.make_graph(
-        made, "probe", [helper.make_tensor_value_info("x", element, shape)],
-        [helper.make_tensor_value_info(last[2], out, shape)],
+        made, "probe", [helper.make_tensor_value_info("x", element, list(x.shape))],
+        [helper.make_tensor_value_info(last[2], out, shape or same)],
         [numpy_helper.from_array(w, "w")] if w is not None else [],
     )  # fmt: skip
     return helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION), {"x": x}

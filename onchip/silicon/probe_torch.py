@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import isqrt
 from typing import Any
 
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph
-from onchip.silicon.probes import CURVES, PASSES, WIDE, Times
+from onchip.silicon.probes import COLD_BYTES, CURVES, PASSES, POINTS, WIDE, Times
 from onchip.silicon.repeat import refuse_memory, repeated
 from onchip.silicon.run_torch import TorchNetwork
 from onchip.silicon.torch_ops import MAKERS, attributes
@@ -31,7 +32,9 @@ class TorchRunner:
             import torch
         except ImportError as error:
             hint = "pip install 'onchip[torch]'"
-            raise NotSupported("OC1014", "onchip", "torch is not installed; probes need it", next=hint) from error
+            raise NotSupported(
+                "OC1014", "measure", f"torch cannot be imported: {str(error)[:200]}", next=hint
+            ) from error
         self.torch: Any = torch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.name = f"torch {torch.__version__}"
@@ -67,8 +70,9 @@ class TorchRunner:
     def _times(self, kind: str, size: int, dtype: str) -> Times | None:
         try:
             with self.torch.inference_mode():
-                run = self._operation(kind, size, dtype)
-                return repeated(run, self._clock, self._budget_s, wait=self.wait)
+                run = self._operation("convolution" if kind == "cold" else kind, size, dtype)
+                ahead = self._operation("copy", COLD_BYTES // 2, dtype) if kind == "cold" else None
+                return repeated(run, self._clock, self._budget_s, wait=self.wait, ahead=ahead)
         except (RuntimeError, NotImplementedError, KeyError) as error:
             refuse_memory(error, f"probe {kind}")
             return None
@@ -83,11 +87,16 @@ class TorchRunner:
         if kind in {"empty", "forked"}:  # 64 Ki elements are over torch's grain of 32 Ki: every thread takes part
             x = torch.zeros(1 if kind == "empty" else 1 << 16, **on)
             return lambda: x.add_(0)
+        if kind == "read":
+            x = torch.zeros(size // 4, **on)
+            return x.sum
         if kind == "copy":
             x, y = torch.zeros(size // 4, **on), torch.zeros(size // 4, **on)
             return lambda: y.copy_(x)
         if kind == "convolution":
-            return self._convolution(size, self._dtype(dtype))
+            return self._convolution(size, size, 3, 14, self._dtype(dtype))
+        if kind == "thin":
+            return self._convolution(size, 4 * size, 1, isqrt(POINTS), self._dtype(dtype))
         if kind == "rows":
             x, w = torch.randn(size, WIDE, **on), torch.randn(WIDE, WIDE, **on)
             return lambda: torch.nn.functional.linear(x, w)
@@ -117,10 +126,10 @@ class TorchRunner:
 
         return {"product": lambda: c @ c, "vector": vector, "both": lambda: vector(c @ c)}[kind]
 
-    def _convolution(self, channels: int, dtype: Any) -> Callable[[], object]:
-        """Return a 3 x 3 convolution as networks run it (torch_ops), over 14 x 14 pixels."""
+    def _convolution(self, channels: int, filters: int, window: int, side: int, dtype: Any) -> Callable[[], object]:
+        """Return a convolution as networks run it (torch_ops), over side x side pixels."""
         torch = self.torch
-        x = torch.randn(1, 14, 14, channels, device=self.device).to(dtype)
-        w = torch.randn(channels, 3, 3, channels, device=self.device).to(dtype)
-        call = MAKERS["conv2d"](torch, attributes("conv2d", padding=(1, 1, 1, 1)), [None, w])
+        x = torch.randn(1, side, side, channels, device=self.device).to(dtype)
+        w = torch.randn(filters, window, window, channels, device=self.device).to(dtype)
+        call = MAKERS["conv2d"](torch, attributes("conv2d", padding=(window // 2,) * 4), [None, w])
         return lambda: call(x)

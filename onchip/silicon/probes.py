@@ -18,11 +18,13 @@ from typing import Protocol
 
 KIB, MIB = 1 << 10, 1 << 20
 SMALLEST, UNKNOWN_LAST = 32 * KIB, 64 * MIB  # of the caches that are looked for; the last level where nobody tells
-FAR_FACTOR = 1.25  # each buffer of the memory probe, in sizes of the last-level cache
+FAR_FACTOR = 1.25  # the buffer of the memory probe, in sizes of the last-level cache
 SPREAD = 1.15  # median over fastest repeat, of half of the probes: above it something else runs
 SLICE_S = 1e-3  # a fork and join takes microseconds; this long one of the threads waited for a core
 PRODUCT, UNALIGNED = 1024, 1023  # M = N = K of a matrix product
 OVERLAPPED, PASSES = 256, 4  # a product, and a function of as many elements so often: about as long
+COLD_BYTES = 16 * MIB  # moved ahead of an operation: several times a core's own cache
+POINTS, THIN = 112 * 112, 16  # of a 1 x 1 convolution from THIN to 4 THIN channels: about as much memory as arithmetic
 CHANNELS = 256  # of a 3 x 3 convolution over 14 x 14 pixels
 WIDE, ROWS = 2048, (1, 4, 16)  # few rows by a WIDE x WIDE matrix
 DTYPES = ("fp32", "bf16", "fp16", "int8")
@@ -79,7 +81,7 @@ def probe(
         if times is None or times.least_s <= 0:
             continue
         least, spread = times.least_s, times.median_s / times.least_s
-        value, unit = (least, "s") if work == 0 else (work / least, "B/s" if kind == "copy" else "op/s")
+        value, unit = (least, "s") if work == 0 else (work / least, "B/s" if kind in ("copy", "read") else "op/s")
         found.append(Probe(name, value, unit, kind, size, threads, spread))
     made = (*found, *_derived(runner, found))
     progress(len(plan), len(plan))
@@ -93,11 +95,13 @@ def planned(threads: int, last_bytes: int) -> Iterator[Planned]:
         yield "forked, one thread", "forked", 1, "fp32", 1, 0
         yield "forked, all threads", "forked", 1, "fp32", threads, 0
     yield "smallest convolution", "convolution", 8, "fp32", threads, 0
+    yield "smallest convolution, cold", "cold", 8, "fp32", threads, 0
+    yield "thin convolution", "thin", THIN, "fp32", threads, 0
     for rows in ROWS:
         yield f"{rows} rows by a matrix", "rows", rows, "fp32", threads, 0
     far = far_bytes(last_bytes)
     for at, n in (("one core", 1), ("all cores", threads))[0 if threads > 1 else 1 :]:
-        yield f"memory, {at}", "copy", far, "fp32", n, 2 * far
+        yield f"memory, {at}", "read", far, "fp32", n, far
         for size in cache_sizes(last_bytes):
             yield f"cache, {at}, {size // KIB} KiB", "copy", size // 2, "fp32", n, size  # half read, half written
     for dtype in DTYPES:
@@ -110,7 +114,7 @@ def planned(threads: int, last_bytes: int) -> Iterator[Planned]:
 
 
 def far_bytes(last_bytes: int) -> int:
-    """Return the size of each buffer of the memory probe: larger than the last-level cache, whole words."""
+    """Return the size of the buffer of the memory probe: larger than the last-level cache, whole words."""
     return int(FAR_FACTOR * max(last_bytes, UNKNOWN_LAST)) // 64 * 64
 
 

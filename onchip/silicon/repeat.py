@@ -23,10 +23,11 @@ def repeated(
     budget_s: float = 0.0,
     *,
     wait: Callable[[], None] = lambda: None,
+    ahead: Callable[[], object] | None = None,
 ) -> Times:
     """Return the seconds of one run: fastest and median of at least REPEATS, of more while the budget lasts.
 
-    Short runs are looped; the first two are not counted.
+    Short runs are looped, unless `ahead` runs before each, outside of the time; the first two are not counted.
     """
     start = clock()
     run()
@@ -35,9 +36,12 @@ def repeated(
     run()
     wait()
     once = max(clock() - begin, 1e-9)
-    loops, repeats = max(1, round(LEAST_S / once)), REPEATS if once < LONG_S else LONG_REPEATS
+    loops = 1 if ahead is not None else max(1, round(LEAST_S / once))
+    repeats = MOST_REPEATS if ahead is not None else REPEATS if once < LONG_S else LONG_REPEATS
     times: list[float] = []
     while len(times) < repeats or (len(times) < MOST_REPEATS and clock() - start < budget_s):
+        if ahead is not None:
+            ahead()
         begin = clock()
         for _ in range(loops):
             run()

@@ -36,7 +36,7 @@ WORDS = ("measure", "@resnet8", "--chip", "host", "--seconds", "0.1")
 def test_it_says_what_was_measured_and_predicted(onchip: Onchip, made: Made, tmp_path: Path) -> None:
     done = onchip(*WORDS)
     first, second, _, *rest = done.out.splitlines()
-    assert done.code == 0 and done.err.splitlines()[0] == "this machine: probe: 52/52"
+    assert done.code == 0 and done.err.splitlines()[0] == "this machine: probe: 54/54"
     assert first.startswith("resnet8 on this machine: measured 12.0 ms, predicted ")  # 12 kernels of 1 ms
     assert "half of 12 layers within" in first
     assert second == "Next:  the same with -o host.toml writes a chip file"

@@ -14,7 +14,7 @@ from onchip.chip import Chip
 from onchip.forecast.cost import Cost
 from onchip.forecast.machine import Machine, machine
 from onchip.forecast.product import Product
-from onchip.forecast.products import REDUCE_S, Kind, candidates, fastest
+from onchip.forecast.products import REDUCE_S, Kind, candidates, fastest, least_sides
 from onchip.silicon.workloads import draw
 
 SIZES = st.integers(1, 5000)
@@ -154,3 +154,21 @@ def test_candidates_are_all_pairs_up_to_the_largest_tile() -> None:
     assert int((tm * tn).max()) == 128 * 256
     assert len({*zip(tm.tolist(), tn.tolist(), splits.tolist(), strict=True)}) == len(splits)
     assert np.all(splits >= 1)
+
+
+def test_accumulators_bound_the_least_tile_of_a_kind() -> None:
+    """512 sums: tiles of 22 x 22, or of 128 rows only as far as 512 / 22 of them; many sums bound nothing."""
+    kind, m = Kind(least_tile=32, least_rows=128), cores()
+    small = replace(m.chip.local, accumulator_bytes=2048)
+    assert least_sides(kind, replace(m, chip=replace(m.chip, local=small))) == (23, 22)
+    assert least_sides(kind, m) == (128, 32)
+
+
+def test_what_is_near_shows_beside_lanes_and_not_beside_a_matrix_unit() -> None:
+    """A quarter of the shorter of both shows: 4 us of memory beside 17 us of products."""
+    m = cores(shared_bytes_per_s=1e12)
+    lanes = replace(m, array=replace(m.array, unit="vector"), shared_bytes_per_s=1e12)
+    p, near = Product(1, 1280, 1280, 1024), 4e6
+    alone = fastest(p, 0.0, lanes, ONE_SPLIT).seconds
+    assert fastest(p, 0.0, lanes, ONE_SPLIT, near).seconds == pytest.approx(alone + 0.25 * near / 1e12)
+    assert fastest(p, 0.0, m, ONE_SPLIT, near).seconds == fastest(p, 0.0, m, ONE_SPLIT).seconds

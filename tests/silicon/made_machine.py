@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from onchip.forecast.kernels import kernels_of
 from onchip.ir.graph import Graph
 from onchip.silicon.desk import Desk
-from onchip.silicon.probes import CHANNELS, MIB, Times
+from onchip.silicon.probes import CHANNELS, MIB, POINTS, THIN, Times
 
 DESK = Desk("Made-up 9000", private_bytes=MIB, last_bytes=16 * MIB, memory_bytes=8 << 30, free_bytes=6 << 30)
 
@@ -37,6 +37,7 @@ class Made:
     sync: float = 5e-6
     slower: float = 1.0  # median over fastest
     name: str = "made 1.0"
+    gone: float = 0.566  # of a core's own memory behind the thin convolution: 1.91 MiB a core, so (1.91 - 0.5) / 2.5
     reasons: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def times(self, kind: str, size: int, dtype: str, threads: int) -> Times | None:
@@ -44,6 +45,8 @@ class Made:
         return None if seconds is None else Times(seconds, self.slower * seconds)
 
     def seconds(self, kind: str, size: int, dtype: str, threads: int) -> float | None:
+        if kind == "read":
+            return size / (threads * 10e9)
         if kind == "copy":  # `size` bytes are read and as many written
             return 2 * size / (threads * (50e9 if 2 * size <= MIB else 25e9 if 2 * size <= 8 * MIB else 10e9))
         if kind in {"product", "convolution"}:
@@ -51,6 +54,11 @@ class Made:
                 return self.launch + 10e-6
             operations = 2 * size**3 if kind == "product" else 2 * 14 * 14 * 9 * size**2
             return {"fp32": operations / (threads * 100e9), "int8": operations / (threads * 400e9)}.get(dtype)
+        if kind == "cold":
+            return 3 * (self.launch + 10e-6)
+        if kind == "thin":  # half of the memory's time shows
+            moved, macs = 4 * POINTS * 5 * THIN, POINTS * 4 * THIN**2
+            return 12e-6 * (1 + 2 * self.gone) + 2 * macs / 200e9 + 0.5 * moved / 50e9
         if kind == "rows":
             return {1: 1e-3, 4: 1.1e-3, 16: 3e-3}[size]
         if kind in {"exp", "add"}:

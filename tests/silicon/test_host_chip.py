@@ -42,7 +42,9 @@ def test_its_numbers_are_the_machine_s() -> None:
     assert float(chip.local.read_bytes_per_cycle) * fp32.clock_hz == pytest.approx(50e9, rel=1e-3)
     assert (chip.local.size_bytes, chip.dram.size_bytes) == (MIB, 8 << 30)
     assert chip.algorithms.narrow == (4, 4)  # 4 rows take the time of one, 16 do not
-    assert chip.overlap.matrix_vector == pytest.approx(0.0, abs=0.2)
+    assert chip.overlap.matrix_vector == 0.0
+    assert chip.overlap.memory_compute == pytest.approx(0.5, abs=0.01)
+    assert chip.launch.cold == pytest.approx(2.0)
 
 
 def test_odd_names_do_not_leave_their_text() -> None:

@@ -71,7 +71,7 @@ def test_what_is_not_written_is_named_and_takes_no_time() -> None:
 
 def test_every_probe_has_an_operation_but_those_that_the_runtime_has_not() -> None:
     runner = OnnxRunner(threads=1)
-    small = {"copy": 4096, "product": 16, "convolution": 8, "rows": 1}
+    small = {"copy": 4096, "product": 16, "convolution": 8, "rows": 1, "read": 4096, "thin": 4, "cold": 8}
     kinds = {(kind, small.get(kind, min(size, 64)), dtype) for _, kind, size, dtype, *_ in planned(1, MIB)}
     kinds |= {("vector", 16, "fp32"), ("both", 16, "fp32")}
     absent = {key for key in kinds if runner.times(*key, 1) is None}
