@@ -38,6 +38,7 @@ BUDGETS = (
     Budget("--help", measure.help_text, "s", 0.2),
     Budget("import onchip", measure.import_package, "s", 0.15),
     Budget("estimate resnet50, warm", measure.estimate, "s", 0.3),
+    Budget("ten what-ifs of resnet50, warm", measure.ten_what_ifs, "s", 1.0),
     Budget("estimate resnet50, process", measure.estimate_process, "s", 1.0),
     Budget("estimate --effort full", measure.estimate_full, "s", 2.0),
     Budget("1,000 convs of ONNX, warm", partial(measure.read_and_estimate, "convolutions"), "s", 1.0),

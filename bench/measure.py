@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -30,12 +31,14 @@ from numpy.typing import NDArray
 from bench import thousand
 from bench.qoperator import qoperator_model
 from onchip import pipeline
+from onchip.case import Case
 from onchip.chip import Chip
 from onchip.errors import OnchipError
 from onchip.ir.program import Program
 from onchip.isa.machine import machine_of
 from onchip.planner.plan import plan
-from onchip.planner.tile import candidates, price
+from onchip.planner.tile import candidates, price, ranked
+from onchip.reports import whatif
 from onchip.simulator.clock import simulate_cycles
 from onchip.simulator.values import Runner
 
@@ -114,6 +117,22 @@ def cold_values(_n: int) -> Samples:
 def estimate(n: int) -> Samples:
     graph = pipeline.read(MODEL)
     return timed(lambda: pipeline.estimate(graph, CHIP), n)
+
+
+def ten_what_ifs(n: int) -> Samples:
+    """Ten other chips, each planned, lowered and run anew; what the planner kept of the round before is dropped."""
+    case = Case(pipeline.read(MODEL), Chip.load(CHIP))
+    keys = ("dram.bandwidth", "local.size", "local.accumulator", "clock.core", "local.read")
+    found = whatif.values(case.chip, case.chip.default_dtype)
+    turned = [whatif.overrides(found, factor) for factor in (Fraction(1, 2), Fraction(2))]
+    settings = [{key: side[key]} for side in turned for key in keys]
+
+    def work() -> None:
+        ranked.cache_clear()
+        for setting in settings:
+            case.changed(setting).price()
+
+    return timed(work, n)
 
 
 @cache

@@ -8,9 +8,10 @@ Does not: print. A part of the pipeline beside `probe.py`: it calls it as users 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from onchip import pipeline
 from onchip.chip import Chip
@@ -19,7 +20,9 @@ from onchip.errors import UnknownName, UsageError, did_you_mean
 from onchip.ir.graph import Graph
 from onchip.ir.program import Program
 from onchip.ir.report import Report
+from onchip.pipeline import Ready
 from onchip.planner.tile import EFFORT
+from onchip.simulator.clock import estimate_cycles
 
 LARGEST = 1 << 20  # of a batch or a sequence: far beyond any chip, and products of sizes stay in 64 bits
 FULL_EFFORT = 1 << 62
@@ -39,7 +42,7 @@ class Case:
     @property
     def bound(self) -> Graph:
         """Return the network with its batch. Raises UsageError where it is fixed to another one."""
-        return bind_to(self.graph, self.batch, self.graph.name)
+        return _bound(Held(self.graph), self.batch)
 
     def changed(self, settings: Mapping[str, str]) -> Case:
         """Return the case with settings; keys that are not of a run are the chip's. Raises OnchipError."""
@@ -53,7 +56,9 @@ class Case:
 
     def price(self) -> Report:
         """Return what silicon is expected to take: our program where it runs ours, else the vendor's."""
-        return pipeline.on_silicon(self.bound, self.chip, dtype=self.dtype, effort=self.effort)
+        if self.chip.toolchain == "onchip":
+            return pipeline.report(estimate_cycles(self.program()))
+        return pipeline.expect(self.bound, self.chip, dtype=self.dtype)
 
     def play(self, most: int = MOST_PLAYED) -> Report:
         """Return what `price` does; our program is played event by event where that is at most so many instructions."""
@@ -61,13 +66,50 @@ class Case:
 
     def play_program(self, most: int = MOST_PLAYED) -> Report:
         """Return the report of our program, whoever's program the silicon runs."""
-        seen: dict[str, Program] = {}
-        trace = pipeline.estimate_trace(
-            self.bound, self.chip, dtype=self.dtype, effort=self.effort, watch=seen.__setitem__
-        )
-        if sum(kernel.instructions for kernel in trace.kernels) <= most:
-            trace = pipeline.simulate(seen["program"])
-        return pipeline.report(trace)
+        program = self.program()
+        is_short = program.n_instructions() <= most
+        return pipeline.report(pipeline.simulate(program) if is_short else estimate_cycles(program))
+
+    def program(self) -> Program:
+        """Return our program without the constants' bytes; chips that differ in sizes and rates share the network."""
+        dtype = pipeline.dtype_of(self.graph, self.chip, self.dtype)
+        self.chip.matrix.array(dtype, self.chip.name)
+        wanted = Wanted(Held(self.graph), self.batch, dtype, self.chip.rounding.modes, self.chip)
+        return pipeline.schedule(_ready(wanted), self.chip, effort=self.effort)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A graph that is told from others by identity: comparing its tensors would take longer than what is kept."""
+
+    graph: Graph
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and other.graph is self.graph
+
+    def __hash__(self) -> int:
+        return id(self.graph)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What decides how a network is made ready; of the chip that is its roundings and the dtype's array alone."""
+
+    held: Held
+    batch: int | None
+    dtype: str
+    roundings: tuple[str, ...]
+    chip: Chip = field(compare=False)
+
+
+@functools.lru_cache(maxsize=16)
+def _bound(held: Held, batch: int | None) -> Graph:
+    return bind_to(held.graph, batch, held.graph.name)
+
+
+@functools.lru_cache(maxsize=16)
+def _ready(wanted: Wanted) -> Ready:
+    return pipeline.prepare(_bound(wanted.held, wanted.batch), wanted.chip, dtype=wanted.dtype)
 
 
 def bind_to(graph: Graph, batch: int | None, where: str) -> Graph:

@@ -64,6 +64,7 @@ def quantize(
 ) -> None:
     """Quantize a network, write it, and say what it costs in precision. Raises DoesNotFit for a target not met."""
     from onchip import pipeline
+    from onchip.precision import sensitivity
     from onchip.reports.sensitivity import sensitivity_text, verdict
 
     if output is not None and output.suffix != ".npz":
@@ -80,7 +81,7 @@ def quantize(
     }  # fmt: skip
     made = pipeline.quantize(graph, given, **how)
     with progress(f"{graph.name}: measure") as step:
-        found = pipeline.sensitivity(
+        found = sensitivity(
             graph, given, measured=_first(given, MEASURED), target_db=options.target_db, chip=chip, progress=step, **how
         )
     if output is not None:

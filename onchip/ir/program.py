@@ -95,6 +95,11 @@ class Program:
         for kernel in self.kernels:
             _check_kernel(self, kernel)
 
+    def n_instructions(self) -> int:
+        """Return how many instructions one core runs, loops counted."""
+        spans = [(s, k.starts[s], k.ends[s], k.name) for k in self.kernels for s in range(len(self.streams))]
+        return sum(int(repetitions(self.streams[s][a:b], name).sum()) for s, a, b, name in spans)
+
     @property
     def far_bytes(self) -> int:
         """Bytes of far memory that the regions span."""
@@ -228,6 +233,9 @@ def _check_semaphores(streams: tuple[Record, ...]) -> None:
                 raise InternalError("OC9003", STREAMS[stream], f"waits for semaphore {number} of {STREAMS[consumer]}")
 
 
+NUMBERS = np.arange(8, dtype=np.uint8)  # of the semaphores
+
+
 def _check_kernel(program: Program, kernel: KernelCode) -> None:
     net = np.zeros(8, np.int64)
     for stream, records in enumerate(program.streams):
@@ -235,9 +243,8 @@ def _check_kernel(program: Program, kernel: KernelCode) -> None:
         if len(code) == 0 or code["op"][0] != BARRIER.OP:
             raise InternalError("OC9004", kernel.name, f"{STREAMS[stream]} does not start with a barrier")
         times = repetitions(code, kernel.name)
-        for number in range(8):
-            net[number] += int((times * (code["signal"] >> number & 1)).sum())
-            net[number] -= int((times * (code["wait"] >> number & 1)).sum())
+        signals, waits = (code[side][:, None] >> NUMBERS & 1 for side in ("signal", "wait"))
+        net += times @ (signals.astype(np.int64) - waits)
     if net.any():
         raise InternalError("OC9005", kernel.name, f"semaphores change by {net.tolist()} over the kernel")
 

@@ -117,10 +117,11 @@ class Grid:
         """Put code at its loop levels: `pre` before the next inner loop, `post` behind it."""
         body: Tree = (*pre.get(len(self.order), []), *post.get(len(self.order), []))
         for level in range(len(self.order) - 1, -1, -1):
-            if body:
-                body = nest([(self.order[level], self.counts[self.order[level]])], body)
+            name = self.order[level]
+            if body and self.counts[name] != 1:
+                body = (Loop(name, self.counts[name], body),)
             body = (*pre.get(level, []), *body, *post.get(level, []))
-        return body
+        return nest([(name, 1) for name in self.order if self.counts[name] == 1], body)
 
 
 def channels_left(grid: Grid, wide: int) -> Expr:

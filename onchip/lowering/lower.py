@@ -17,8 +17,8 @@ from onchip.ir.evaluate import initial_states
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import KernelCode, Model, Program, Region
-from onchip.isa import BARRIER, LD, RECORD, ST
-from onchip.isa.fields import pack
+from onchip.isa import BARRIER, LD, ST
+from onchip.isa.fields import joined, pack
 from onchip.isa.instructions import Instruction
 from onchip.isa.memory import TYPE_BYTES
 from onchip.lowering.attention import lower_attention
@@ -50,7 +50,7 @@ def lower(plan: Plan, model: Model, *, with_data: bool) -> Program:
             streams[stream].append(records)
             lengths[stream] += len(records)
         kernels.append(_kernel_code(kernel, starts, tuple(lengths), plan))
-    records = tuple(np.concatenate(parts) if parts else np.zeros(0, RECORD) for parts in streams)
+    records = tuple(joined(parts) for parts in streams)
     regions = (*_tensor_regions(context), *context.regions)
     before, after = _host_part(plan, plan.host_before), _host_part(plan, plan.host_after)
     return Program(
@@ -78,11 +78,9 @@ def _host_part(plan: Plan, names: tuple[str, ...]) -> Graph | None:
 def _assemble(kernel: Kernel, lowered: Lowered) -> list[NDArray[np.void]]:
     counts = initial_counts(lowered.trees, lowered.slots, kernel.name)
     barrier = BARRIER(counts=sum(c << 4 * i for i, c in enumerate(counts)), active=lowered.active)
-    return [_records([barrier, *flatten(tree)]) for tree in lowered.trees]
-
-
-def _records(instructions: list[Instruction]) -> NDArray[np.void]:
-    return pack([instruction.parts() for instruction in instructions])
+    streams: list[list[Instruction]] = [[barrier, *flatten(tree)] for tree in lowered.trees]
+    records = pack([instruction.parts() for stream in streams for instruction in stream])
+    return np.split(records, np.cumsum([len(stream) for stream in streams[:-1]]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ consumer each, both in order, so the k-th wait passes after at least k - count s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +32,7 @@ class Expr:
 
     def __add__(self, other: Expr | int) -> Expr:
         if isinstance(other, int):
-            return replace(self, base=self.base + other)
+            return Expr(self.base + other, self.strides, self.cores, self.double, self.slot)
         merged = dict(self.strides)
         for name, stride in other.strides:
             merged[name] = merged.get(name, 0) + stride
@@ -63,6 +62,14 @@ class Expr:
         if name in self.double and index % 2:
             base, slot = base + slot, -slot
         return Expr(base, tuple((n, s) for n, s in self.strides if n != name), self.cores, double, slot)
+
+    def without(self, names: tuple[str, ...]) -> Expr:
+        """Return the operand at index 0 of each of the loops."""
+        strides = tuple(pair for pair in self.strides if pair[0] not in names)
+        double = tuple(n for n in self.double if n not in names) if self.double else ()
+        if len(strides) == len(self.strides) and len(double) == len(self.double):
+            return self
+        return Expr(self.base, strides, self.cores, double, self.slot)
 
     def later(self, name: str) -> Expr:
         """Return the operand as it is one iteration of the named loop later."""
@@ -124,9 +131,20 @@ def sync(**how: Any) -> Op:
 
 def nest(loops: list[tuple[str, int]], body: Tree) -> Tree:
     """Wrap `body` in loops, outermost first; loops of one iteration vanish."""
+    names = tuple(name for name, count in loops if count == 1)
+    body = tuple(_at_first(node, names) for node in body) if names else body
     for name, count in reversed(loops):
-        body = (Loop(name, count, body),) if count != 1 else tuple(put(node, name, 0) for node in body)
+        body = (Loop(name, count, body),) if count != 1 else body
     return body
+
+
+def _at_first(node: Op | Loop, names: tuple[str, ...]) -> Op | Loop:
+    """Return the code with index 0 put in for each of the loops: what they add vanishes."""
+    if isinstance(node, Loop):
+        return Loop(node.name, node.count, tuple(_at_first(child, names) for child in node.body))
+    fields = tuple((k, v.without(names) if isinstance(v, Expr) else v) for k, v in node.fields)
+    first = tuple(n for n in node.first if n not in names) if node.first else ()
+    return Op(node.kind, fields, node.wait, node.signal, node.fills, node.releases, first, node.sub)
 
 
 def put(node: Op | Loop, name: str, index: int) -> Op | Loop:
@@ -197,7 +215,7 @@ class Streams:
 
 def initial_counts(trees: tuple[Tree, ...], slots: dict[str, int], where: str) -> tuple[int, ...]:
     """Return the eight counts that a kernel's semaphores start with."""
-    walks = [list(_walk(tree)) for tree in trees]
+    walks = [_walked(tree) for tree in trees]
     counts = [0] * 8
     for (producer, consumer), number in SEMAPHORE.items():
         waits = [o for o in walks[consumer] if (producer, consumer) in o.wait]
@@ -230,10 +248,12 @@ def _credit(waits: list[Op], signals: list[Op], slots: dict[str, int], where: st
 WALKED = 4  # iterations of each loop that decide the order: it repeats after the number of slots, at most 2
 
 
-def _walk(tree: Tree) -> Iterator[Op]:
+def _walked(tree: Tree) -> list[Op]:
+    """Return the operations that wait or signal, in the order of the first iterations."""
+    found: list[Op] = []
     for node in tree:
-        if isinstance(node, Op):
-            yield node
-        else:
-            for _ in range(min(node.count, WALKED)):
-                yield from _walk(node.body)
+        if isinstance(node, Loop):
+            found += _walked(node.body) * min(node.count, WALKED)
+        elif node.wait or node.signal:
+            found.append(node)
+    return found

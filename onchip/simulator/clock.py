@@ -22,7 +22,7 @@ from onchip.ir.events import EVENT, NO_EVENTS
 from onchip.ir.program import KernelCode, Program
 from onchip.ir.trace import KernelTrace, Trace
 from onchip.isa import BARRIER, LOOP, timing
-from onchip.isa.fields import Record
+from onchip.isa.fields import Record, joined
 from onchip.isa.machine import machine_of
 from onchip.simulator import play
 from onchip.simulator.code import Code, Ints
@@ -54,7 +54,7 @@ def kernel_arrays(program: Program, kernel: KernelCode) -> KernelArrays:
 
 def code_of(streams: Sequence[Record]) -> Code:
     """Return the records of four streams behind each other, by field."""
-    records = np.concatenate(streams)
+    records = joined(streams)
     affines = np.ascontiguousarray(records["affines"])
     has = np.asarray((affines != 0).any(axis=2), np.bool_)
     return Code(

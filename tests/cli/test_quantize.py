@@ -85,6 +85,6 @@ def test_a_report_that_is_refused_leaves_no_file(
     def refuse(*_: object, **__: object) -> None:
         raise UsageError("OC1415", "net", "the graph is quantized already", next="Give the float graph")
 
-    monkeypatch.setattr("onchip.pipeline.sensitivity", refuse)
+    monkeypatch.setattr("onchip.precision.sensitivity", refuse)
     onchip("quantize", CNN, "--samples", samples, "-o", tmp_path / "int8.npz").mistake("OC1415", 2)
     assert not (tmp_path / "int8.npz").exists()

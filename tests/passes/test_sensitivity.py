@@ -16,7 +16,8 @@ from onchip.ir.graph import Graph, Node, Tensor
 from onchip.ir.sensitivity import Sensitivity, decibels
 from onchip.passes.quantize import quantize
 from onchip.passes.twice import twice
-from onchip.pipeline import estimate_trace, sensitivity
+from onchip.pipeline import estimate_trace
+from onchip.precision import sensitivity
 
 Array = NDArray[Any]
 NAMES: tuple[str, ...] = ("fc0", "act", "fc1", "fc2")

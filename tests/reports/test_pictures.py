@@ -16,6 +16,7 @@ from onchip.chip import Chip
 from onchip.ir.build import GraphBuilder
 from onchip.ir.evaluate import evaluate
 from onchip.ir.graph import Graph
+from onchip.precision import sensitivity
 from onchip.reports.numerics import numerics_of, numerics_part
 from onchip.reports.pictures import encode, pictures_part, shrink, spread
 from onchip.reports.values import Values, values_of
@@ -86,7 +87,7 @@ def test_errors_are_differences_to_the_float_network(cnn: Run) -> None:
 def test_decibels_are_those_of_quantize() -> None:
     graph = build("digits_cnn", weights="random").bind(batch=3)
     seen, x, values = run(graph, "tiny-npu-4")
-    found = pipeline.sensitivity(graph, [x])
+    found = sensitivity(graph, [x])
     part = numerics_part(values, "int8", samples=3)
     assert part is not None and not part["is_measured_alone"]
     by_name = {layer.name: layer for layer in found.layers}
