@@ -326,6 +326,9 @@ def with_blocks_of(page: str, original: str) -> str:
 
 def update() -> None:
     """Write all outputs and generated pages anew."""
+    from tests.test_notebooks import refresh
+
+    refresh()
     for page in GENERATED:
         (ROOT / page).write_text(generated(page), encoding="utf-8")
     for page in EXECUTED:

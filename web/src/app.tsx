@@ -21,7 +21,8 @@ const KEYS: [string, string][] = [
   ["?", "these keys"],
 ];
 
-export function App({ page }: { page: Page }) {
+/** `isEmbedded`: other things stand before it on the page, so it has no link that skips to itself. */
+export function App({ page, isEmbedded = false }: { page: Page; isEmbedded?: boolean }) {
   const [theme, setTheme] = useState<Theme>(null);
   const [help, setHelp] = useState(false);
   const drawn = panels.map((panel) => ({ panel, part: partOf(panel, page) })).filter(({ part }) => part !== null);
@@ -33,7 +34,7 @@ export function App({ page }: { page: Page }) {
   useKeys(page, { flip, help: () => setHelp((on) => !on), close: () => setHelp(false) });
   return (
     <>
-      <a class="skip" href="#main">skip to the report</a>
+      {!isEmbedded && <a class="skip" href="#main">skip to the report</a>}
       <header class="top">
         <div class="brand"><Mark /> <span>onchip</span></div>
         <Nav panels={drawn.map(({ panel }) => panel)} />

@@ -103,7 +103,7 @@ export function Live({ catalog, form }: { catalog: Catalog; form: Schema }) {
         </section>
         <Pins pins={pins} drop={(at) => setPins((now) => now.filter((_, i) => i !== at))} open={setRun} />
         {others && <Others found={others} choose={chooseChip} close={() => setOthers(null)} />}
-        {page && <App page={page} />}
+        {page && <App page={page} isEmbedded />}
       </div>
     </div>
   );
