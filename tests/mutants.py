@@ -376,6 +376,7 @@ MUTANTS = (
         "tests/forecast/test_products.py",
     ),
     Mutant("onchip/forecast/products.py", "MATRIX_ROWS = 64", "MATRIX_ROWS = 32", "tests/forecast/test_products.py"),
+    Mutant("onchip/forecast/products.py", "least_tile=32", "least_tile=1", "tests/forecast/test_products.py"),
     Mutant("onchip/forecast/products.py", "least_rows=128", "least_rows=64", "tests/forecast/test_products.py"),
     Mutant(
         "onchip/forecast/products.py", "tiles / (waves * m.cores))", "waves / waves)", "tests/forecast/test_power.py"

@@ -43,16 +43,15 @@ class Kind:
 
 
 GEMM = Kind()
-# batched products on lanes: 64 or 96 rows take as long as 128; read off A100's rows in fp32, shared by all chips
-BATCHED, FEW_ROWS = Kind(least_rows=128), 32
+# On lanes a library's smallest tile is 32 x 32 (cuBLAS names it: sgemm_32x32_sliced), but for a matrix times a few
+# vectors; batched products of 64 or 96 rows take as long as of 128, read off A100's rows in fp32. Shared by all chips
+LANES, BATCHED = Kind(least_tile=32), Kind(least_rows=128)
+FEW_COLUMNS, FEW_ROWS = 4, 32
 
 
 def price_products(kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Return the cost of a kernel whose anchor is a product."""
-    product = product_of(kernel)
-    is_dealt = m.on_lanes and m.chip.cores.schedule == "dynamic"
-    is_batched = is_dealt and product.batch > 1 and product.m > FEW_ROWS
-    cost = fastest(product, traffic.far, m, BATCHED) if is_batched else price_product(product, traffic, m)
+    cost = price_product(product_of(kernel), traffic, m)
     return cost if on_arrays(m) else with_epilogue(cost, kernel, m)
 
 
@@ -63,7 +62,14 @@ def price_product(product: Product, traffic: Traffic, m: Machine) -> Cost:
     limit, at_once = m.chip.algorithms.narrow or (0, 1)
     if m.on_lanes and min(product.m, product.n) <= limit:
         return _narrow(product, traffic, m, at_once)
-    return fastest(product, traffic.far, m, near_bytes=traffic.near)
+    return fastest(product, traffic.far, m, _kind(product, m), traffic.near)
+
+
+def _kind(p: Product, m: Machine) -> Kind:
+    """Return what a library of the lanes has for a product; few columns have programs of their own."""
+    if not m.on_lanes or m.chip.cores.schedule != "dynamic" or min(p.m, p.n) <= FEW_COLUMNS:
+        return GEMM
+    return BATCHED if p.batch > 1 and p.m > FEW_ROWS else LANES
 
 
 def _narrow(p: Product, traffic: Traffic, m: Machine, at_once: int) -> Cost:

@@ -112,6 +112,20 @@ def test_batched_products_on_lanes_have_tall_tiles() -> None:
     assert took(64, "bf16") < 0.6 * took(128, "bf16")
 
 
+def test_the_smallest_tile_on_lanes() -> None:
+    """8 columns cost what 32 do; a product with a vector or a few does not."""
+
+    def took(columns: int) -> float:
+        sizes = {"M": columns, "N": 4096, "K": 64}
+        graph = draw("gemm", tuple((key, str(value)) for key, value in sizes.items()))
+        free = {"achieved.dram": 1.0, "dram.bandwidth": "100000 GB/s", "shared.0.bandwidth": "100000 GB/s"}
+        (step,) = pipeline.forecast(graph, Chip.load("v100-pcie").replace(free), dtype="fp32").steps
+        return max(seconds for cause, seconds in step.causes if cause == "matrix")
+
+    assert took(8) == pytest.approx(took(32))
+    assert took(4) < 0.8 * took(32)
+
+
 def test_pairs_of_lanes_need_no_rows() -> None:
     """P100 multiplies fp16 in pairs on its lanes: 16 rows take a quarter of 64; V100's matrix units are waiting."""
     one, many = (Product(1, rows, 4096, 4096) for rows in (16, 64))
