@@ -33,6 +33,7 @@ FIRST_CHANNELS = 4  # of the first layer of a network, whose runtime lays the in
 ON_MATRIX = Kind(least_rows=256, least_tile=64)
 BUILT = Kind(least_tile=64, alone=0.68)
 ON_LANES = Kind(most_splits=1, least_rows=128, least_tile=32, alone=0.65)
+BUILT_ON_LANES = Kind(most_splits=1, least_tile=32, alone=0.65)
 GROUPED_SHARE = 0.5  # of the lanes' peak where each input is used by a few outputs only (assumed)
 
 
@@ -94,13 +95,14 @@ def _implicit(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) -> Cost:
     """Price the implicit GEMM; on lanes the offsets of a window that is no point are another, small program."""
     if m.on_lanes:
         is_point = prod(conv.window) * prod(conv.stride) == 1
-        cost = fastest(conv.product(conv.channels), traffic.far, m, ON_LANES, traffic.near)
+        cost = fastest(conv.product(conv.channels), traffic.far, m, _kind(kernel, m), traffic.near)
         return replace(cost, launches=1 if is_point else 2)
-    return fastest(conv.product(_tap_channels(conv, kernel, m)), traffic.far, m, _kind(kernel))
+    return fastest(conv.product(_tap_channels(conv, kernel, m)), traffic.far, m, _kind(kernel, m))
 
 
-def _kind(kernel: Kernel) -> Kind:
-    return BUILT if len(kernel.graph.nodes) > 1 else ON_MATRIX
+def _kind(kernel: Kernel, m: Machine) -> Kind:
+    single, built = (ON_LANES, BUILT_ON_LANES) if m.on_lanes else (ON_MATRIX, BUILT)
+    return built if len(kernel.graph.nodes) > 1 else single
 
 
 def _tap_channels(conv: Conv, kernel: Kernel, m: Machine) -> int:
@@ -115,7 +117,7 @@ def _block_diagonal(conv: Conv, kernel: Kernel, traffic: Traffic, m: Machine) ->
     block = int(TAP_BYTES / m.bytes)
     together = min(conv.groups, max(1, block // conv.channels))
     wide = replace(conv, groups=ceil(conv.groups / together), filters=conv.filters * together)
-    return fastest(wide.product(ceil(conv.channels * together / block) * block), traffic.far, m, _kind(kernel))
+    return fastest(wide.product(ceil(conv.channels * together / block) * block), traffic.far, m, _kind(kernel, m))
 
 
 def _on_lanes(conv: Conv, traffic: Traffic, m: Machine) -> Cost:

@@ -77,7 +77,8 @@ def test_a_library_call_has_tall_tiles_of_pixels(pixels: int) -> None:
         made = builder.node("conv2d", (x, builder.constant(f"w{i}", (filters, 1, 1, depth), "f32")), f"c{i}")
         x = made if isinstance(made, str) else made[0]
     builder.output(x)
-    assert rows_of_tile(step(fold(builder.finish()), "fp16")) < 256
+    graph = fold(builder.finish())
+    assert rows_of_tile(step(graph, "fp16")) < 256 and rows_of_tile(step(graph, "fp32", with_tiles())) < 128
 
 
 def test_lanes_pack_channels() -> None:
