@@ -8,7 +8,7 @@ from onchip.chip import Chip
 from onchip.ir.plan import Kernel, Mapping, Shape
 from onchip.isa.machine import machine_of
 from onchip.planner.buffers import local_bytes, place_buffers, sizes
-from onchip.planner.tile import candidates
+from onchip.planner.tile import CHANNELS, DEPTH, candidates
 
 
 def legal_mappings(shape: Shape, chip: Chip) -> list[Mapping]:
@@ -18,11 +18,14 @@ def legal_mappings(shape: Shape, chip: Chip) -> list[Mapping]:
     for slots in (2, 1):
         for row in zip(*(getattr(table, name).tolist() for name in table.__slots__), strict=True):
             tb, tp, tq, tn, tc, outer, down, along, images = row
-            size = sizes(shape, tb, tp, tq, tn, tc)
+            mapping = Mapping(
+                tb, tp, tq, tn, tc, outer == CHANNELS, down, along, images, slots, depth_outer=outer == DEPTH
+            )  # fmt: skip
+            size = sizes(shape, tb, tp, tq, tn, tc, kept=mapping.kept(shape))
             if local_bytes(shape, size, slots, chip) > chip.local.size_bytes:
                 continue
             if size.sums + size.scratch <= chip.local.accumulator_bytes // 4:
-                found.append(Mapping(tb, tp, tq, tn, tc, bool(outer), down, along, images, slots))
+                found.append(mapping)
     return found
 
 

@@ -111,8 +111,31 @@ MUTANTS = (
         VALUES,
     ),
     Mutant(
-        "onchip/planner/prices.py", "again = outer[i] == 1", "again = outer[i] == 0", "tests/planner/test_prices.py"
+        "onchip/planner/prices.py",
+        "again = outer[i] == DEPTH, outer[i] == CHANNELS",
+        "again = outer[i] == DEPTH, outer[i] == 0",
+        "tests/planner/test_prices.py",
     ),
+    Mutant(
+        "onchip/planner/replay.py",
+        "landed = max(landed, free_load + late)",
+        "landed = free_load",
+        "tests/planner/test_witness.py",
+    ),
+    Mutant(
+        "onchip/planner/tile.py",
+        "orders = (CHANNELS, ROWS, DEPTH)",
+        "orders = (CHANNELS, ROWS)",
+        "tests/planner/test_witness.py",
+    ),
+    Mutant(
+        "onchip/lowering/deep.py",
+        "behind = [x for x in loads if x.reader == VECTOR] if is_last else []",
+        "behind = [x for x in loads if x.reader == VECTOR]",
+        MAPPINGS,
+    ),
+    Mutant("onchip/lowering/deep.py", 'put(node, "k", grid.counts["k"] - 1)', 'put(node, "k", 0)', MAPPINGS),
+    Mutant("onchip/lowering/loops.py", 'if name == "k" and buffer not in OVER_DEPTH:', "if False:", MAPPINGS),
     Mutant("onchip/planner/buffers.py", "at += int(n_bytes) * m.slots", "at += int(n_bytes)", VALUES),
     Mutant(
         "onchip/planner/buffers.py",

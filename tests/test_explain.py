@@ -68,6 +68,9 @@ def test_far_memory_is_named_where_it_decides(tmp_path: Path) -> None:
     (bert,) = explain(graph, chip)[1].layers
     # both operands and the result are 12,288 cycles at 64 B/cycle; 12 bytes of bias and scale a channel are 144 more
     assert bert.far_cycles == 12_288 + 144 < bert.cycles
+    assert (
+        bert.cycles <= 1.05 * 12_288
+    )  # each depth tile of all channels before the next one: little is left at the end
     assert bert.text.startswith("far memory: 795 648 bytes at 64.0 B/cycle need 12 432 of ")
 
 
@@ -153,7 +156,7 @@ def test_the_taken_mapping_stands_beside_others_that_were_run() -> None:
     assert {other.what for other in mapping.others} >= {"tile of rows", "number of buffers"}
     for other in mapping.others:
         assert other.mapping != mapping.taken.mapping and other.cycles == sum(c for _, c in other.parts)
-        assert other.predicted >= mapping.taken.predicted, "the formula's first choice was taken"
+        assert other.predicted >= mapping.taken.predicted, "the least prediction was taken"
 
 
 def test_an_unknown_layer_names_the_nearest() -> None:

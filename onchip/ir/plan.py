@@ -106,7 +106,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Tile sizes, loop order, cores and buffering of one kernel, and the cycles that ranked it."""
+    """Tile sizes, loop order, cores and buffering of one kernel, and the cycles that ranked it.
+
+    `depth_outer` has each depth tile of all channels of a core before the next one: their sums stay in the accumulator,
+    and a tile is done as soon as the last depth tile of its own channels is.
+    """
 
     tb: int
     tp: int
@@ -119,6 +123,7 @@ class Mapping:
     batch_cores: int = 1
     slots: int = 2
     predicted_cycles: int = 0
+    depth_outer: bool = False
 
     def counts(self, shape: Shape) -> dict[str, int]:
         """Return the iterations of each tile loop of one core."""
@@ -132,8 +137,19 @@ class Mapping:
             "k": ceil_div(shape.source[3], self.tc),
         }
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Return the axes of the tile loops, outermost first; g counts blocks."""
+        if self.channels_outer:
+            return "g", "n", "b", "p", "q", "k"
+        return ("b", "p", "q", "g", "k", "n") if self.depth_outer else ("b", "p", "q", "g", "n", "k")
+
+    def kept(self, shape: Shape) -> int:
+        """Return of how many channel tiles the accumulator holds the sums at a time."""
+        return self.counts(shape)["n"] if self.depth_outer else 1
+
     def __str__(self) -> str:
-        order = "n b p q k" if self.channels_outer else "b p q n k"
+        order = " ".join(axis for axis in self.order if axis != "g")
         grid = f"{self.rows_cores}x{self.channel_cores}x{self.batch_cores}"
         cores = f" cores {grid} over p,n,b" if self.cores > 1 else ""
         return f"tile {self.tb}x{self.tp}x{self.tq}x{self.tn} k {self.tc} order {order} slots {self.slots}{cores}"
@@ -177,6 +193,8 @@ class Kernel:
             raise InternalError("OC9020", self.name, f"tile {m} does not lie in the grid {b}x{p}x{q}x{n}")
         if min(m.rows_cores, m.channel_cores, m.batch_cores) < 1:
             raise InternalError("OC9021", self.name, f"cores stand in a grid without places: {m}")
+        if m.depth_outer and (m.channels_outer or min(m.counts(self.shape)[axis] for axis in "nk") < 2):
+            raise InternalError("OC9029", self.name, f"{m} has no channels inside of its depth")
         ph, pw = self.shape.pool
         if m.tp % ph or (m.tq % pw and m.tq != q):
             raise InternalError("OC9022", self.name, f"tile {m} cuts pooling windows {ph}x{pw}")

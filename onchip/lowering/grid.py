@@ -16,6 +16,7 @@ from onchip.isa.machine import columns, depth
 from onchip.isa.memory import ACC
 from onchip.lowering.code import NOTHING, Rows, View
 from onchip.lowering.context import Context, Lowered
+from onchip.lowering.deep import deep_code
 from onchip.lowering.loops import TILE_AXES, TILE_LEVEL, Grid, Load, channels_left
 from onchip.lowering.matmul import second_loads, two_activations
 from onchip.lowering.moves import load_angles, load_part, picked
@@ -34,19 +35,23 @@ def lower_grid(kernel: Kernel, context: Context) -> Lowered:
     loads = _loads(grid, stored)
     pre: Levels = [{}, {}, {}, {}]
     post: Levels = [{}, {}, {}, {}]
-    for level in range(TILE_LEVEL + 2):
+    for level in range(TILE_LEVEL if grid.is_deep else TILE_LEVEL + 2):
         for reader in (MATRIX, VECTOR):
             group = [x for x in loads if grid.level(x.depends) == level and x.reader == reader]
             if group:
                 _load_group(group, reader, level, pre, post, is_single=kernel.mapping.slots == 1)
-    tile_level = TILE_LEVEL
-    if grid.shape.kind == "matmul":
-        pre[MATRIX].setdefault(tile_level, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
-        products = _products if grid.shape.second is None else two_activations
-        pre[MATRIX].setdefault(tile_level + 1, []).extend(products(grid))
-        post[MATRIX].setdefault(tile_level, []).insert(0, sync(signal=((MATRIX, VECTOR),)))
-    _vector(grid, stored, tile_level, pre[VECTOR])
-    pre[STORE][tile_level] = [_store(grid, tile_level)]
+    if grid.is_deep:
+        inner = [x for x in loads if grid.level(x.depends) >= TILE_LEVEL]
+        for stream, code in enumerate(deep_code(grid, inner, _products(grid), _vector(grid, stored), _store(grid))):
+            pre[stream].setdefault(TILE_LEVEL - 1, []).extend(code)
+    else:
+        if grid.shape.kind == "matmul":
+            pre[MATRIX].setdefault(TILE_LEVEL, []).append(sync(wait=((VECTOR, MATRIX),), fills=("sums",)))
+            products = _products if grid.shape.second is None else two_activations
+            pre[MATRIX].setdefault(TILE_LEVEL + 1, []).extend(products(grid))
+            post[MATRIX].setdefault(TILE_LEVEL, []).insert(0, sync(signal=((MATRIX, VECTOR),)))
+        pre[VECTOR].setdefault(TILE_LEVEL, []).extend(_vector(grid, stored))
+        pre[STORE][TILE_LEVEL] = [_store(grid)]
     trees = tuple(grid.tree(pre[s], post[s]) for s in range(4))
     slots = {b.name: b.slots for b in kernel.buffers} | {"ones": 1}
     return Lowered((trees[0], trees[1], trees[2], trees[3]), slots, grid.mapping.cores)
@@ -219,7 +224,7 @@ def _products(grid: Grid) -> list[Op | Loop]:
     else:
         k_left = Expr(k_tile, (("kf", -fold),)) if k_tile % fold else NOTHING
     n_left = channels_left(grid, wide)
-    tap, sums = m.tc * size, grid.slot("sums", TILE_LEVEL) + Expr(0, (("nf", wide),))
+    tap, sums = m.tc * size, grid.sums + Expr(0, (("nf", wide),))
     body = (
         op(WLD, source=w, k=min(fold, k_tile), n=min(wide, m.tn), pitch=m.tn * size, type=grid.type, k_left=k_left,
         n_left=n_left),
@@ -238,8 +243,8 @@ def _products(grid: Grid) -> list[Op | Loop]:
     return list(nest(loops, body))
 
 
-def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loop]]) -> None:
-    """The vector unit's work on one tile between its waits and its signals."""
+def _vector(grid: Grid, stored: Stored) -> list[Op | Loop]:
+    """Return the vector unit's work on one tile between its waits and its signals."""
     m, s = grid.mapping, grid.shape
     left = (grid.left("b"), grid.left("p"), grid.left("q"))
     rows = Rows((m.tb, m.tp, m.tq), m.tn, left, grid.left("n"))
@@ -251,10 +256,10 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
     tile = Tile(
         rows=rows,
         stored_rows=stored_rows,
-        sums=rows.packed(grid.slot("sums", level) + grid.ones * m.tn, ACC, 1) if s.kind == "matmul" else None,
+        sums=rows.packed(grid.sums + grid.ones * m.tn, ACC, 1) if s.kind == "matmul" else None,
         source=_source_view(grid) if s.kind != "matmul" and s.loads_source else None,
         sides=tuple(_side_view(grid, rows, i, slots[f"side{i}"]) for i in range(s.side_inputs)),
-        output=stored_rows.packed(grid.slot("output", level), grid.output_type, grid.output_size),
+        output=stored_rows.packed(grid.slot("output", grid.tile_level), grid.output_type, grid.output_size),
         scratch=Expr(grid.buffers["scratch"].address) if "scratch" in grid.buffers else NOTHING,
         parameters=grid.slot("parameters", grid.level(("n",))) if "parameters" in grid.buffers else NOTHING,
         tables=Expr(grid.buffers["tables"].address) if "tables" in grid.buffers else NOTHING,
@@ -262,13 +267,14 @@ def _vector(grid: Grid, stored: Stored, level: int, pre: dict[int, list[Op | Loo
         stored=stored,
         first=(grid.first("b"), grid.first("p"), grid.first("q")),
     )
-    signals = [(VECTOR, STORE)] + ([(VECTOR, MATRIX)] if s.kind == "matmul" else [])
-    released = ("sums",) if s.kind == "matmul" else ()
-    code = pre.setdefault(level, [])
-    code.append(sync(wait=((STORE, VECTOR),), fills=("output",)))
-    code.extend([sync(wait=((MATRIX, VECTOR),))] if s.kind == "matmul" else [])
-    code.extend(tile_code(grid.kernel, grid.context, tile))
-    code.append(sync(signal=tuple(signals), releases=released))
+    has_sums = s.kind == "matmul" and not grid.is_deep  # otherwise there are none, or all are released at once
+    signals = ((VECTOR, STORE), (VECTOR, MATRIX)) if has_sums else ((VECTOR, STORE),)
+    return [
+        sync(wait=((STORE, VECTOR),), fills=("output",)),
+        *([sync(wait=((MATRIX, VECTOR),))] if s.kind == "matmul" else []),
+        *tile_code(grid.kernel, grid.context, tile),
+        sync(signal=signals, releases=("sums",) if has_sums else ()),
+    ]
 
 
 def _source_view(grid: Grid) -> View:
@@ -281,13 +287,13 @@ def _source_view(grid: Grid) -> View:
     return View(grid.source_type, grid.slot("source", grid.level(TILE_AXES)), strides)
 
 
-def _store(grid: Grid, level: int) -> Op:
+def _store(grid: Grid) -> Op:
     s, m, size = grid.shape, grid.mapping, grid.output_size
     (b, p, q, n), (ph, pw) = s.grid, s.pool
     p, q, tp, tq = p // ph, q // pw, m.tp // ph, ceil_div(m.tq, pw)
     tensor, line = grid.kernel.output, n * s.blocks * size
     return op(
-        ST, far=grid.block(n * size) + grid.context.addresses[tensor], near=grid.slot("output", level),
+        ST, far=grid.block(n * size) + grid.context.addresses[tensor], near=grid.slot("output", grid.tile_level),
         box0=m.tb, box1=tp, box2=tq, box3=m.tn * size, limit0=b, limit1=p, limit2=q, limit3=n * size,
         far0=p * q * line, far1=q * line, far2=line,
         near0=tp * tq * m.tn * size, near1=tq * m.tn * size, near2=m.tn * size,

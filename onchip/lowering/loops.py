@@ -17,6 +17,7 @@ from onchip.lowering.tree import Expr, Loop, Op, Tree, nest
 
 TILE_AXES = ("b", "p", "q", "n")
 TILE_LEVEL = 5  # loops around a tile: its axes and blocks
+OVER_DEPTH = ("source", "weights")  # buffers that the depth loop goes round; the others do not see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Grid:
         self.kernel, self.context, self.shape, self.mapping = kernel, context, kernel.shape, kernel.mapping
         self.machine = machine_of(context.plan.chip, context.plan.dtype)
         m = self.mapping
-        self.order = ("g", "n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "g", "n", "k")
+        self.order, self.is_deep = m.order, m.depth_outer
         self.counts = m.counts(self.shape)
         if self.shape.kind != "matmul":
             self.counts["k"] = 1
@@ -100,12 +101,27 @@ class Grid:
         """Return where a block's part starts in far memory, `stride` bytes from one to the next."""
         return Expr(0, (("g", stride),)) if self.counts["g"] > 1 else NOTHING
 
+    @property
+    def tile_level(self) -> int:
+        """Return how many loops stand around the work on a finished tile."""
+        return len(self.order) if self.is_deep else TILE_LEVEL
+
+    @property
+    def sums(self) -> Expr:
+        """Return where the sums of a tile are; with the depth outside those of all channels lie side by side."""
+        if not self.is_deep:
+            return self.slot("sums", TILE_LEVEL)
+        m = self.mapping
+        return self.slot("sums", TILE_LEVEL - 1) + Expr(0, (("n", m.tb * m.tp * m.tq * m.tn),))
+
     def slot(self, buffer: str, level: int) -> Expr:
         """Return a buffer's address, alternating over the iterations of the loops around `level`."""
         b = self.buffers[buffer]
         double: list[str] = []
         inner = 1
         for name in reversed(self.order[:level]):
+            if name == "k" and buffer not in OVER_DEPTH:
+                continue
             if self.counts[name] > 1 and inner % 2:
                 double.append(name)
             inner *= self.counts[name]

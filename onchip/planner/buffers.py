@@ -44,8 +44,13 @@ class Piece:
     region: int
 
 
-def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: int = ALIGNMENT) -> Sizes:
-    """Return the sizes of a tile's buffers, rounded up to lines; with lines of one byte they are what a tile moves."""
+def sizes(
+    shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, kept: Any = 1, line: int = ALIGNMENT
+) -> Sizes:  # fmt: skip
+    """Return the sizes of a tile's buffers, rounded up to lines; with lines of one byte they are what a tile moves.
+
+    `kept` is the number of channel tiles whose sums stay in the accumulator.
+    """
     (r, s), es = shape.window, shape.element_bytes
     height = (tp - 1) * shape.stride[0] + (r - 1) * shape.dilation[0] + 1
     width = (tq - 1) * shape.stride[1] + (s - 1) * shape.dilation[1] + 1
@@ -66,7 +71,7 @@ def sizes(shape: Shape, tb: Any, tp: Any, tq: Any, tn: Any, tc: Any, *, line: in
         + (0 if matmul else up(r * s * tn * es)),
         sides=up(rows * tn * shape.side_bytes) * shape.side_inputs,
         output=up(ceil_div(tp, shape.pool[0]) * tb * ceil_div(tq, shape.pool[1]) * tn * es),
-        sums=((rows + ones) * tn + rows * row_sums) * matmul,
+        sums=((rows + ones) * tn + rows * row_sums) * matmul * kept,
         scratch=rows * tn * shape.scratch + ROW_WORDS * rows * shape.whole_lanes,
     )
 
@@ -100,7 +105,7 @@ def bank_bytes(chip: Chip) -> int:
 def place_buffers(shape: Shape, mapping: Mapping, chip: Chip) -> tuple[Buffer, ...]:
     """Give each buffer of a kernel its address."""
     m, bank = mapping, bank_bytes(chip)
-    size = sizes(shape, m.tb, m.tp, m.tq, m.tn, m.tc)
+    size = sizes(shape, m.tb, m.tp, m.tq, m.tn, m.tc, kept=m.kept(shape))
     found: list[Buffer] = []
     start = 0
     side = (

@@ -18,6 +18,7 @@ from onchip.units import format_exact, format_value
 
 NAMES = {"g": "blocks", "b": "images", "p": "rows", "q": "columns", "n": "channels", "k": "input channels"}
 GRID_KINDS = ("matmul", "vector")
+LAST_DEPTH = ", with the last of k"
 
 
 def loop_nest(kernel: Kernel, chip: Chip) -> tuple[str, ...]:
@@ -28,8 +29,7 @@ def loop_nest(kernel: Kernel, chip: Chip) -> tuple[str, ...]:
     if shape.kind not in GRID_KINDS:
         return (*head, f"  {m}")
     counts = m.counts(shape) | ({} if shape.kind == "matmul" else {"k": 1})
-    order = ("g", "n", "b", "p", "q", "k") if m.channels_outer else ("b", "p", "q", "g", "n", "k")
-    loops = [axis for axis in order if counts[axis] > 1]
+    loops = [axis for axis in m.order if counts[axis] > 1]
     tiles = {"g": 1, "b": m.tb, "p": m.tp, "q": m.tq, "n": m.tn, "k": m.tc}
     extents = dict(zip("bpqn", shape.grid, strict=True)) | {"g": shape.blocks, "k": shape.source[3]}
     loads = _loads(kernel, chip)
@@ -41,9 +41,10 @@ def loop_nest(kernel: Kernel, chip: Chip) -> tuple[str, ...]:
             axis = loops[level]
             many = f"for {axis} in {counts[axis]}"
             lines.append(f"{indent}{many:<14}{tiles[axis]} of {extents[axis]} {NAMES[axis]}{_cores(kernel, axis)}")
-    within = loops[:-1] if loops and loops[-1] == "k" else loops
+    within = [axis for axis in loops if axis != "k"]  # with the depth outside, tiles get done in its last iteration
     lines += ["  " * (len(loops) + 1) + text for text in _array(shape, kernel, chip)]
-    lines += ["  " * (len(within) + 1) + text for text in _behind(kernel, chip, prod(counts[a] for a in within))]
+    level = len(loops) if m.depth_outer else len(within)
+    lines += ["  " * (level + 1) + text for text in _behind(kernel, chip, prod(counts[a] for a in within))]
     return tuple(lines)
 
 
@@ -80,12 +81,14 @@ def _level(load: tuple[str, int, tuple[str, ...], int], loops: list[str]) -> int
 def _load(
     kernel: Kernel, load: tuple[str, int, tuple[str, ...], int], around: list[str], counts: dict[str, int]
 ) -> str:  # fmt: skip
-    name, n_bytes, _, level = load
-    times = prod(counts[axis] for axis in around)
+    name, n_bytes, axes, level = load
+    is_behind = "k" in around and "k" not in axes
+    times = prod(counts[axis] for axis in around if axis != "k" or not is_behind)
     place = "shared memory" if level else "far memory"
     each = " on each core" if kernel.mapping.cores > 1 else ""
     whole = f", {format_value(n_bytes * times, 'B')} in all" if times > 1 else ""
-    return f"load {name}: {format_value(n_bytes, 'B')} from {place}, {_times(times)}{each}{whole}"
+    last = LAST_DEPTH if is_behind else ""
+    return f"load {name}: {format_value(n_bytes, 'B')} from {place}, {_times(times)}{each}{whole}{last}"
 
 
 def _times(n: int) -> str:
@@ -121,4 +124,6 @@ def _behind(kernel: Kernel, chip: Chip, times: int) -> list[str]:
     rows = m.tb * m.tp * m.tq
     vector = f"vector: {shape.passes} pass{'es' if shape.passes != 1 else ''} over {rows} x {m.tn} elements"
     whole = f", {format_value(int(size.output) * times, 'B')} in all" if times > 1 else ""
-    return [vector, f"store output: {format_value(int(size.output), 'B')} to {place}, {_times(times)}{whole}"]
+    last = LAST_DEPTH if m.depth_outer else ""
+    stored = f"store output: {format_value(int(size.output), 'B')} to {place}, {_times(times)}{whole}"
+    return [vector + last, stored + last]

@@ -20,6 +20,8 @@ from onchip.planner.tile import (
     ACCUMULATOR_WORDS,
     BATCHES,
     BLOCKS,
+    CHANNELS,
+    DEPTH,
     DILATION,
     ELEMENT_BYTES,
     FAR_OUTPUT,
@@ -30,6 +32,7 @@ from onchip.planner.tile import (
     IS_ROW_PACKED,
     LANE_BYTES,
     LOADS_SOURCE,
+    MAC,
     ONES,
     PASSES,
     POOL,
@@ -107,6 +110,24 @@ def array_cycles(x, m, tb, tp, tq, tn, tc, step):
 
 
 @inner
+def vector_cycles(x, m, rows, n):
+    """Cycles of the vector unit on one tile: passes over its lanes, taps of a window, words per row.
+
+    An instruction takes as long as its operands need on the ports: the source where the vector unit reads it, each side
+    input once, the taps' weights, and the output.
+    """
+    lanes, one = 1.0 * m[timing.LANES], rows * n * x[ELEMENT_BYTES]
+    each, read = rows * up(n, lanes), one * m[timing.READ_DEN] / m[timing.READ_NUM]
+    written = one * m[timing.WRITE_DEN] / m[timing.WRITE_NUM]
+    operands = 2.0 if x[LANE_BYTES] > 0 else 1.0
+    taps = x[VECTOR_TAPS] * (max(rows * up(n, m[MAC]), operands * read) + timing.VECTOR_LATENCY)
+    cycles = x[PASSES] * (each + timing.VECTOR_LATENCY) + 4 + taps
+    cycles += x[WHOLE_LANES] * ROW_INSTRUCTIONS * (up(rows, lanes) + timing.VECTOR_LATENCY)
+    reads = x[SIDE_INPUTS] + (x[LOADS_SOURCE] if x[IS_MATMUL] == 0 and x[VECTOR_TAPS] == 0 else 0.0)
+    return cycles + reads * max(0.0, read - each) + max(0.0, written - each)
+
+
+@inner
 def far_cycles(m, dram, shared, active):
     rate = min(m[timing.DRAM_NUM] / m[timing.DRAM_DEN] / active, m[timing.CORE_NUM] / m[timing.CORE_DEN])
     cycles = dram / rate
@@ -134,7 +155,7 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batc
         step[:] = 0.0
     # beside the array a slot is held while its weights are loaded; a serial array's own cycles have that
     shadow = weight_cycles(x, m) if matmul and m[timing.SERIAL] == 0 else 0.0
-    shared, es, lanes, taps = x[HAS_SHARED] != 0, x[ELEMENT_BYTES], 1.0 * m[timing.LANES], x[WINDOW] * x[WINDOW + 1]
+    shared, es, taps = x[HAS_SHARED] != 0, x[ELEMENT_BYTES], x[WINDOW] * x[WINDOW + 1]
     for i in range(len(cycles)):
         b, p, q, n, c, down, along, images = (
             1.0 * tb[i], 1.0 * tp[i], 1.0 * tq[i], 1.0 * tn[i], 1.0 * tc[i],
@@ -142,6 +163,7 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batc
         )  # fmt: skip
         active, rows = down * along * images, b * p * q
         nb, np_ = up(up(x[B], b), images), up(up(x[P], p), down)
+        deep, again = outer[i] == DEPTH, outer[i] == CHANNELS
         nq, whole_n, nk = up(x[Q], q), up(up(x[N], n), along), up(x[SOURCE_CHANNELS], c) if matmul else 1.0
         # what one tile moves
         height = (p - 1) * x[STRIDE] + (x[WINDOW] - 1) * x[DILATION] + 1
@@ -152,38 +174,51 @@ def price_table(x, m, tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batc
             (rows + x[ONES]) * n + rows * x[ROW_SUMS] if matmul else 0.0,
             rows * n * x[SCRATCH] + 16 * rows * x[WHOLE_LANES],
         )
+        run = whole_n if deep else 1.0  # tiles that get done one behind the other
         # the last tile along an axis is cut: the average tile moves less than a whole one
         whole_rows = covered(x[B], nb * b) * covered(x[P], np_ * p) * covered(x[Q], nq * q)
         nn, whole_n, whole_k = x[BLOCKS] * whole_n, covered(x[N], whole_n * n), covered(x[SOURCE_CHANNELS], nk * c)
         tiles = nb * np_ * nq
         outputs = tiles * nn
         steps = outputs * nk
-        again = outer[i] == 1
-        source_loads = steps if nk > 1 else (x[BLOCKS] if tiles == 1 else (outputs if again else tiles * x[BLOCKS]))
+        source_loads = (
+            (tiles * x[BLOCKS] * nk if deep else steps)
+            if nk > 1
+            else (x[BLOCKS] if tiles == 1 else (outputs if again else tiles * x[BLOCKS]))
+        )
         batches = 1.0 if x[BATCHES] == 0 else (nb if x[BATCHES] == 1 else nb * np_)  # each has weights of its own
         weight_loads = steps if nk > 1 else (nn * batches if again or nn == 1 else outputs)
         loads = source * source_loads * whole_rows * (whole_k if matmul else whole_n)
         weights = weight * weight_loads * whole_n * whole_k
         from_far = far_bytes(x, loads, weights, down, along, images)
         ahead = far_cycles(m, from_far, loads + weights, active) / steps
+        box = far_cycles(m, far_bytes(x, 0.0, weights, down, along, images), weights, active) / steps if deep else ahead
         whole = whole_rows * whole_n
-        sides = rows * n * x[SIDE_BYTES] * x[SIDE_INPUTS] * whole + (0.0 if matmul else parameters)
+        sides = rows * n * x[SIDE_BYTES] * x[SIDE_INPUTS] * whole
+        sides += parameters * (weight_loads / steps if matmul and nk == 1 else 1.0)
         output = up(p, x[POOL]) * b * up(q, x[POOL + 1]) * n * es * whole
         beside, back = far_cycles(m, sides, sides, active), far_cycles(m, x[FAR_OUTPUT] * output, output, active)
         # how long each unit takes for it
         array = step[i]
-        vector = (x[PASSES] + x[VECTOR_TAPS]) * (rows * up(n, lanes) + timing.VECTOR_LATENCY) + 4
-        vector += x[WHOLE_LANES] * ROW_INSTRUCTIONS * (up(rows, lanes) + timing.VECTOR_LATENCY)
+        vector = vector_cycles(x, m, rows, n)
         often = max(source_loads, weight_loads * matmul) / steps
         with_sums = (ahead + latency * often + shadow * weight_loads / steps + array + fill) / slots
-        period = max(array, ahead, with_sums) if matmul else max(ahead, (ahead + beside + latency + vector) / slots)
-        sum_slots = 2.0 if slots == 2 and 2 * sums + scratch <= x[ACCUMULATOR_WORDS] else 1.0
-        together = nk * array + fill + vector if matmul else 0.0
-        busy = max(nk * period, vector, nk * ahead + beside + back)
-        busy = max(busy, (vector + back) / slots, together / sum_slots)
+        period = max(array, with_sums) if matmul else (ahead + beside + latency + vector) / slots
+        sum_slots = 2.0 if slots == 2 and 2 * sums * run + scratch <= x[ACCUMULATOR_WORDS] else 1.0
+        late, gap = max(vector, (vector + back) / slots), period if deep else nk * period
+        behind = (run - 1) * max(0.0, late - gap)  # finished tiles wait for the vector unit
+        last = shadow + array + fill + vector + behind
+        together = nk * array + (fill + vector + behind) / run if matmul else 0.0
+        busy = max(nk * period, late, together / sum_slots)
         busy = max(busy, (beside + latency + vector) / slots) if x[SIDE_INPUTS] > 0 else busy
-        near = weight + sides + parameters + x[TABLE_BYTES] / (active if shared else 1.0)
+        near = weight + sides + x[TABLE_BYTES] / (active if shared else 1.0)
         first = far_cycles(m, x[FAR_SOURCE] * source + near, source + near, active) + latency
-        once = first + (nk - 1) * period + array + fill + vector + back
-        cycles[i] = math.ceil((outputs - 1) * busy + once)
+        units = first + (outputs - 1) * busy + (nk - 1) * period + last + back
+        # far memory behind its last load: it stores the tiles that got done since that began, at their pace
+        pace = max(gap, late, box + beside if deep else nk * ahead + beside + back, 1.0)
+        stored = min((run if deep else outputs) - 1, math.floor((last + box) / pace))
+        idle = max(0.0, last - stored * min(pace, back))
+        # with the depth outermost nothing is stored before the last depth tile, but tiles of the rows before
+        idle += run * max(0.0, nk * (period - ahead) - (back if tiles > 1 else 0.0)) if deep else 0.0
+        cycles[i] = math.ceil(max(units, outputs * (nk * ahead + beside + back) + latency + idle))
     return 0

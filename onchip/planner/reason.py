@@ -1,7 +1,7 @@
 """Why a mapping won: the best of the others, one for each thing that could have been chosen differently.
 
 In:       a kernel's Shape, the chip, the effort of its search, and the mapping that was taken.
-Out:      how many mappings fit and were priced, and the runners-up: the one that the formula ranks first among those
+Out:      how many mappings fit and were priced, and the runners-up: the one with the fewest predicted cycles of those
           that differ in tile, depth, channels, order, buffers or cores.
 Does not: price exactly: whoever asks runs them (`explain.py`).
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onchip.chip import Chip
 from onchip.ir.plan import Mapping, Shape
 from onchip.planner.nest import GRID_KINDS
-from onchip.planner.tile import Prices, prices
+from onchip.planner.tile import CHANNELS, DEPTH, ROWS, Prices, played
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def search(shape: Shape, chip: Chip, effort: int, taken: Mapping) -> Search | No
     """Return the search that a mapping came from; None for kernels with a search of their own."""
     if shape.kind not in GRID_KINDS:
         return None
-    tables = prices(shape, chip, effort)
+    tables = tuple(table for table, _ in played(shape, chip, effort))
     others: list[tuple[str, Mapping]] = []
     for what in ("tile of rows", "tile of channels", "depth", "order of loops", "number of buffers", "grid of cores"):
         best = _best(tables, what, taken)
@@ -62,7 +62,7 @@ def _differs(p: Prices, what: str, taken: Mapping) -> NDArray[np.bool_]:
         case "depth":
             return t.tc != taken.tc
         case "order of loops":
-            return t.outer != int(taken.channels_outer)
+            return t.outer != (CHANNELS if taken.channels_outer else DEPTH if taken.depth_outer else ROWS)
         case "number of buffers":
             return np.full(len(p.cycles), p.n_slots != taken.slots)
         case _:

@@ -1,9 +1,9 @@
 """The mapping search: tile sizes, loop order, cores and buffering of one kernel.
 
-In: a kernel's Shape, the chip, an effort (how many mappings are priced). Out: the Mapping that the formula ranks first,
+In: a kernel's Shape, the chip, an effort (how many mappings are priced). Out: the Mapping that takes the fewest cycles,
 ties broken by the order of the candidates, so the same input gives the same Program.
-The formula is the longest of array, vector and memory time plus what cannot overlap; it only ranks. The cycles that are
-reported come from running the chosen program.
+A formula (prices.py) ranks all; those that it ranks first are played tile by tile (replay.py). Both only choose: the
+cycles that are reported come from running the chosen program.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from onchip.ir.plan import Mapping, Shape, ceil_div
 from onchip.isa import timing
 from onchip.isa.machine import columns, depth, machine_of
 from onchip.isa.native import native
+from onchip.isa.vector import VOPS
 from onchip.planner.buffers import BIAS_BYTES, PARAMETER_BYTES, local_bytes, sizes, slots_of
 
 EFFORT = 1000  # mappings priced per kernel; `full` prices every candidate
 EXACT = 8  # mappings of a kernel that are priced exactly where the effort allows it (docs/decisions/0008)
+ROWS, CHANNELS, DEPTH = range(3)  # what is outermost: `outer` of the table
 ROW_INSTRUCTIONS = 40  # of softmax and layer norm on one value a row: they only rank
 Ints = NDArray[np.int64]
 # what the formula (prices.py) needs beside the machine array; pairs take two places
 (B, P, Q, N, SOURCE_CHANNELS, WINDOW, _, STRIDE, _, DILATION, _, POOL, _, ELEMENT_BYTES, IS_MATMUL, LANE_BYTES,
  TAP_BYTES, VECTOR_TAPS, LOADS_SOURCE, PASSES, SCRATCH, WHOLE_LANES, SIDE_BYTES, SIDE_INPUTS, TABLE_BYTES, FAR_SOURCE,
  FAR_OUTPUT, SLOTS, FILL, HAS_SHARED, ACCUMULATOR_WORDS, IS_ROW_PACKED, BATCHES, ONES,
- ROW_SUMS, BLOCKS) = range(36)  # fmt: skip
-NUMBERS = 36
-PARAMETERS = "d1 q1 q1 q1 q1 q1 q1 q1 q1 q1 q1 d1 q1"
+ ROW_SUMS, BLOCKS, PADDING, _, SOURCE_ROWS, _, IS_JOINED) = range(41)  # fmt: skip
+NUMBERS = 41
+COLUMNS = "q1 " * 9
+MAC = timing.RATES + VOPS["mac"]
+PLAYED, STEPS = 32, 512  # mappings of a kernel that are played tile by tile, and how many steps of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,9 @@ class Prices:
         t = self.table
         return Mapping(
             tb=int(t.tb[i]), tp=int(t.tp[i]), tq=int(t.tq[i]), tn=int(t.tn[i]), tc=int(t.tc[i]),
-            channels_outer=bool(t.outer[i]), rows_cores=int(t.rows_cores[i]), channel_cores=int(t.channel_cores[i]),
-            batch_cores=int(t.batch_cores[i]), slots=self.n_slots, predicted_cycles=int(self.cycles[i]),
+            channels_outer=int(t.outer[i]) == CHANNELS, depth_outer=int(t.outer[i]) == DEPTH,
+            rows_cores=int(t.rows_cores[i]), channel_cores=int(t.channel_cores[i]), batch_cores=int(t.batch_cores[i]),
+            slots=self.n_slots, predicted_cycles=int(self.cycles[i]),
         )  # fmt: skip
 
 
@@ -80,11 +85,33 @@ def tile(shape: Shape, chip: Chip, effort: int = EFFORT) -> Mapping:
 
 @functools.lru_cache(maxsize=4096)
 def ranked(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Mapping, ...]:
-    """Return the best mappings by the formula, at most EXACT of them; ties in the order of the candidates."""
-    found: list[Mapping] = []
-    for priced in prices(shape, chip, effort):
-        found += [priced.mapping(int(i)) for i in np.argsort(priced.cycles, kind="stable")[:EXACT]]
+    """Return the best of the mappings that were played, at most EXACT of them; ties in the order of the candidates."""
+    found = [table.mapping(int(i)) for table, rows in played(shape, chip, effort) for i in rows]
     return tuple(sorted(found, key=lambda mapping: mapping.predicted_cycles)[:EXACT])
+
+
+def played(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[tuple[Prices, Ints], ...]:
+    """Return the tables of prices; the rows beside each, ranked first by the formula, are priced tile by tile."""
+    tables = prices(shape, chip, effort)
+    limit = sorted(int(c) for t in tables for c in np.sort(t.cycles)[:PLAYED])[:PLAYED][-1]
+    found: list[tuple[Prices, Ints]] = []
+    for table in tables:
+        first = np.sort(np.argsort(table.cycles, kind="stable")[:PLAYED])
+        first = first[table.cycles[first] <= limit]
+        cycles = table.cycles.copy()
+        cycles[first] = replay(shape, chip, table, first)
+        found.append((Prices(table.n_slots, table.n_fitting, table.table, cycles), first))
+    return tuple(found)
+
+
+def replay(shape: Shape, chip: Chip, priced: Prices, rows: Ints) -> Ints:
+    """Return the cycles of rows of a table, played tile by tile (replay.py); what is too long keeps its price."""
+    m, table, cycles = machine_of(chip, shape.dtype), priced.table.take(rows), priced.cycles[rows]
+    run = native("planner.replay", "replay_table", f"d1 q1 {COLUMNS}q2 d2 d1 d1 q1")
+    counts, times = np.zeros((10 + 5 + 64, 6), np.int64), np.zeros((8, 3 * STEPS + 8))
+    columns_of = tuple(getattr(table, name) for name in Candidates.__slots__)
+    run(_numbers(shape, chip, m, priced.n_slots), m, *columns_of, counts, times, np.zeros(4), np.zeros(4), cycles)
+    return cycles
 
 
 def prices(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Prices, ...]:
@@ -96,7 +123,7 @@ def prices(shape: Shape, chip: Chip, effort: int = EFFORT) -> tuple[Prices, ...]
     table = candidates(shape, chip, m)
     found: list[Prices] = []
     for slots in slots_of(chip):
-        size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+        size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc, kept=kept(shape, table))
         fits = local_bytes(shape, size, slots, chip) <= chip.local.size_bytes
         fits &= size.sums + size.scratch <= chip.local.accumulator_bytes // 4
         if fits.any():
@@ -115,13 +142,19 @@ def _largest(table: Candidates, effort: int) -> Candidates:
     return table.take(np.sort(np.argsort(-volume, kind="stable")[:effort]))
 
 
+def kept(shape: Shape, table: Candidates) -> Ints:
+    """Return of how many channel tiles the accumulator holds the sums: of all with the depth outermost."""
+    own = -(-shape.grid[3] // (table.tn * table.channel_cores))
+    return np.where(table.outer == DEPTH, own, 1)
+
+
 def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     """Return every legal combination of tile sizes, order and cores as columns."""
     b, p, q, n = shape.grid
     rows = _row_tiles(b, p, q, shape.pool)
     channels = [n] if shape.whole_lanes else _channel_tiles(n, m, shape)
     depths = _depth_tiles(shape, depth(m) or 1)
-    orders = (1, 0) if shape.kind == "matmul" else (0,)
+    orders = (CHANNELS, ROWS, DEPTH) if shape.kind == "matmul" else (ROWS,)
     cores = chip.cores.count
     shares = _core_grids(cores)
     tb, tp, tq = np.array(rows, np.int64).T
@@ -131,6 +164,8 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     rows_cores, channel_cores = np.array(shares, np.int64).T[:, share]
     legal = (rows_cores <= -(-p // tp)) & (channel_cores <= -(-n // tn))
     batch_cores = np.minimum(-(-b // tb), cores // (rows_cores * channel_cores))
+    if shape.kind == "matmul":
+        legal &= _differs(shape, outer, tn, tc, channel_cores, tb * tp * tq)
     if shape.second is not None:  # a tile has one second operand, and one row of ones
         legal &= (tb == 1) & ((tp == 1) | (not shape.second.is_nested))
     for axis, own in (("n", channel_cores), ("p", rows_cores)):
@@ -141,6 +176,15 @@ def candidates(shape: Shape, chip: Chip, m: Ints) -> Candidates:
     if shape.one_image:
         legal &= tb == 1
     return Candidates(tb, tp, tq, tn, tc, outer, rows_cores, channel_cores, batch_cores).take(legal)
+
+
+def _differs(shape: Shape, outer: Ints, tn: Ints, tc: Ints, channel_cores: Ints, rows: Ints) -> NDArray[np.bool_]:
+    """Return where an order of loops is not another one again: loops of one iteration and loads in all are the same."""
+    b, p, q, n = shape.grid
+    has_channels, has_depth = n > tn * channel_cores, tc < shape.source[3]
+    has_both = (rows < b * p * q) & (has_channels | (shape.blocks > 1))
+    deep = has_channels & has_depth & (shape.second is None)
+    return (outer == CHANNELS) | ((outer == ROWS) & has_both & ~has_depth) | ((outer == DEPTH) & deep)
 
 
 def _row_tiles(b: int, p: int, q: int, pool: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -190,11 +234,12 @@ def price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> I
     """Return the predicted cycles of each candidate: output tiles times the longest of what one tile keeps busy.
 
     Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and
-    used once in n periods. The first tile passes all units one after the other.
+    used once in n periods. The first tile passes all units one after the other. Far memory moves all bytes, and waits
+    for the units behind its last load as long as it has no finished tile to store.
     """
     columns_of = tuple(getattr(table, name) for name in Candidates.__slots__)
     cycles, room = np.empty(len(table.tb), np.int64), np.empty(len(table.tb))
-    run = native("planner.prices", "price_table", PARAMETERS)
+    run = native("planner.prices", "price_table", f"d1 q1 {COLUMNS}d1 q1")
     run(_numbers(shape, chip, m, slots), m, *columns_of, room, cycles)
     return cycles
 
@@ -216,6 +261,9 @@ def _numbers(shape: Shape, chip: Chip, m: Ints, slots: int) -> NDArray[np.float6
     x[FAR_SOURCE], x[FAR_OUTPUT] = (level == 0 for level in shape.levels)
     x[SLOTS], x[FILL], x[HAS_SHARED] = slots, timing.matmul_latency(m), bool(chip.shared)
     x[BLOCKS] = shape.blocks
+    joins = not matmul and shape.side_inputs > 0 and shape.grid[1:] != shape.source[1:]
+    x[IS_JOINED] = joins and shape.window == (1, 1)  # sides lie beside the source
+    x[PADDING : PADDING + 2], x[SOURCE_ROWS : SOURCE_ROWS + 2] = shape.padding, shape.source[1:3]
     if shape.second is not None:
         axes = shape.second.batch_axes
         x[BATCHES] = 2 if "p" in axes else len(axes)
@@ -225,7 +273,7 @@ def _numbers(shape: Shape, chip: Chip, m: Ints, slots: int) -> NDArray[np.float6
 
 
 def _does_not_fit(shape: Shape, chip: Chip, table: Candidates) -> DoesNotFit:
-    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc)
+    size = sizes(shape, table.tb, table.tp, table.tq, table.tn, table.tc, kept=kept(shape, table))
     need = int(np.min(local_bytes(shape, size, 1, chip)))
     words = int(np.min(size.sums + size.scratch)) * 4
     if words > chip.local.accumulator_bytes:

@@ -107,18 +107,16 @@ def _mapping(reason: MappingReason) -> list[str]:
     if reason.taken is None:
         return lines
     taken = reason.taken
-    priced = f"{count(reason.n_priced)} of {count(reason.n_fitting)} mappings that fit were priced by the formula"
+    priced = f"{count(reason.n_priced)} of {count(reason.n_fitting)} mappings that fit were priced"
     lines += ["", *_folded(f"why this mapping: {priced}; the best with another")]
-    rows = [("", "cycles", "change", "matrix", "fill", "weights", "memory", "vector", "formula")]
+    rows = [("", "cycles", "change", "matrix", "fill", "weights", "memory", "vector", "predicted")]
     rows += [_played(other, taken.cycles) for other in (taken, *reason.others)]
     lines += _table(rows, frozenset({0}))
     lines += [f"  {played.what}: {played.mapping}" for played in (taken, *reason.others)]
     best = min(reason.others, key=lambda other: other.cycles, default=taken)
     if best.cycles < taken.cycles:
         change = percent(best.cycles / taken.cycles - 1)
-        text = (
-            f"Another {best.what} is faster ({change}): the formula, which only ranks, is off here. Try --effort full"
-        )
+        text = f"Another {best.what} is faster ({change}): the prediction, which only ranks, is off. Try --effort full"
         lines += wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return lines
 

@@ -71,9 +71,9 @@ def test_random_legal_mappings() -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("channels_outer", [True, False])
+@pytest.mark.parametrize("order", ["n b p q k", "b p q n k", "b p q k n"])
 @pytest.mark.parametrize("packing", ["CRS", "C"])
-def test_tiles_along_every_axis(packing: str, channels_outer: bool, slots: int) -> None:
+def test_tiles_along_every_axis(packing: str, order: str, slots: int) -> None:
     """2 images, 3 x 3 output tiles, 3 channel tiles, 3 depth tiles, and the folds of each: up to nine loops."""
     rng = np.random.default_rng(0)
     b = GraphBuilder("cut")
@@ -82,6 +82,7 @@ def test_tiles_along_every_axis(packing: str, channels_outer: bool, slots: int) 
     chip = Chip.load("tiny-npu-4").replace({"matrix.row_packing": packing})
     planned = plan(int8(b.finish(), chip), chip, "int8")
     (kernel,) = planned.kernels
-    mapping = Mapping(1, 2, 2, 4, 4, channels_outer=channels_outer, slots=slots)
+    mapping = Mapping(1, 2, 2, 4, 4, order.startswith("n"), slots=slots, depth_outer=order.endswith("n"))
+    assert f"order {order} slots" in str(mapping)
     assert mapping.counts(kernel.shape) == {"g": 1, "b": 2, "p": 3, "q": 3, "n": 3, "k": 3}
     assert check(replace(planned, kernels=(remapped(kernel, mapping, chip),)), 0)

@@ -13,14 +13,15 @@ from onchip.ir.plan import Shape
 from onchip.isa import timing
 from onchip.isa.machine import columns, depth
 from onchip.planner.buffers import sizes
-from onchip.planner.tile import ROW_INSTRUCTIONS, Candidates, Ints
+from onchip.planner.tile import CHANNELS, DEPTH, MAC, ROW_INSTRUCTIONS, Candidates, Ints
 
 
 def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int) -> Ints:
     """Return the predicted cycles of each candidate: output tiles times the longest of what one tile keeps busy.
 
     Beside the time of each unit that is the way round each double buffer: a tile of n slots is loaded, waited for and
-    used once in n periods. The first tile passes all units one after the other.
+    used once in n periods. The first tile passes all units one after the other. Far memory moves all bytes, and waits
+    for the units behind its last load as long as it has no finished tile to store.
     """
     b, p, q, n = shape.grid
     nb, np_ = _up(_up(b, table.tb), table.batch_cores), _up(_up(p, table.tp), table.rows_cores)
@@ -35,11 +36,13 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     whole_n, whole_k = _covered(n, per_block * table.tn), _covered(shape.source[3], nk * table.tc)
     tiles = nb * np_ * nq
     steps = outputs * nk
-    again = np.where(table.outer == 1, outputs, tiles * shape.blocks)  # a block has a source of its own
-    source_loads = np.where(nk > 1, steps, np.where(tiles == 1, shape.blocks, again))
+    deep, run = table.outer == DEPTH, np.where(table.outer == DEPTH, per_block, 1)
+    again = np.where(table.outer == CHANNELS, outputs, tiles * shape.blocks)  # a block has a source of its own
+    once = np.where(deep, tiles * shape.blocks * nk, steps)
+    source_loads = np.where(nk > 1, once, np.where(tiles == 1, shape.blocks, again))
     second = shape.second
     batches = 1 if second is None or not second.batch_axes else nb * (np_ if "p" in second.batch_axes else 1)
-    loaded = np.where((nn == 1) | (table.outer == 1), nn * batches, outputs)
+    loaded = np.where((nn == 1) | (table.outer == CHANNELS), nn * batches, outputs)
     weight_loads = np.where(nk > 1, steps, loaded)
     source_share = table.channel_cores if chip.shared else 1
     axes = () if second is None else second.batch_axes
@@ -51,34 +54,51 @@ def plain_price(shape: Shape, chip: Chip, m: Ints, table: Candidates, slots: int
     far_source, far_output = (int(level == 0) for level in shape.levels)
     ahead = _far_cycles(m, far_source * loads / source_share + weights / weight_share, loads + weights, active) / steps
     whole = whole_rows * whole_n
-    sides = size.sides * whole + (size.parameters if shape.kind != "matmul" else 0)
+    often = np.where(nk == 1, weight_loads / steps, 1) if shape.kind == "matmul" else 1
+    box = np.where(deep, _far_cycles(m, weights / weight_share, weights, active) / steps, ahead)
+    sides = size.sides * whole + size.parameters * often
     output = size.output * whole
     beside, back = _far_cycles(m, sides, sides, active), _far_cycles(m, far_output * output, output, active)
     latency, fill = int(m[timing.DRAM_LATENCY]), timing.matmul_latency(m)
     often = np.maximum(source_loads, weight_loads * (shape.kind == "matmul")) / steps
     shadow = 0 if shape.kind != "matmul" or m[timing.SERIAL] else _weight_cycles(shape, m)
     turn = ahead + latency * often + shadow * weight_loads / steps + step + fill
-    period = np.maximum(np.maximum(step, ahead), turn / slots)
+    period = np.maximum(step, turn / slots)
     if shape.kind != "matmul":
-        period = np.maximum(ahead, (ahead + beside + latency + vector) / slots)
+        period, fill = (ahead + beside + latency + vector) / slots, 0
     words = chip.local.accumulator_bytes // 4
-    sum_slots = np.where((slots == 2) & (2 * size.sums + size.scratch <= words), 2, 1)
-    together = nk * step + fill + vector if shape.kind == "matmul" else 0 * vector
-    busy = np.maximum(np.maximum(nk * period, vector), nk * ahead + beside + back)
-    busy = np.maximum(busy, np.maximum((vector + back) / slots, together / sum_slots))
+    sum_slots = np.where((slots == 2) & (2 * size.sums * run + size.scratch <= words), 2, 1)
+    late, gap = np.maximum(vector, (vector + back) / slots), np.where(deep, period, nk * period)
+    behind = (run - 1) * np.maximum(0, late - gap)  # finished tiles wait for the vector unit
+    last = shadow + step + fill + vector + behind
+    together = nk * step + (fill + vector + behind) / run if shape.kind == "matmul" else 0 * vector
+    busy = np.maximum(np.maximum(nk * period, late), together / sum_slots)
     busy = np.maximum(busy, (beside + latency + vector) / slots) if shape.side_inputs else busy
-    near = size.weights + sides + size.parameters + shape.table_bytes / (active if chip.shared else 1)
+    near = size.weights + sides + shape.table_bytes / (active if chip.shared else 1)
     first = _far_cycles(m, far_source * size.source + near, size.source + near, active) + latency
-    once = first + (nk - 1) * period + step + fill * (shape.kind == "matmul") + vector + back
-    return np.ceil((outputs - 1) * busy + once).astype(np.int64)
+    units = first + (outputs - 1) * busy + (nk - 1) * period + last + back
+    pace = np.maximum(np.maximum(gap, late), np.where(deep, box + beside, nk * ahead + beside + back))
+    pace = np.maximum(pace, 1)
+    stored = np.minimum(np.where(deep, run, outputs) - 1, np.floor((last + box) / pace))
+    idle = np.maximum(0, last - stored * np.minimum(pace, back))
+    slack = np.maximum(0, nk * (period - ahead) - np.where(tiles > 1, back, 0))
+    far = outputs * (nk * ahead + beside + back) + latency + idle + np.where(deep, run * slack, 0)
+    return np.ceil(np.maximum(units, far)).astype(np.int64)
 
 
 def _vector_cycles(shape: Shape, m: Ints, rows: Any, tn: Any) -> Any:
     """Cycles of the vector unit for one tile: passes over its lanes, one per tap of a window, words per row."""
     taps = shape.window[0] * shape.window[1] if shape.kind == "vector" and shape.window != (1, 1) else 0
     lanes, one = int(m[timing.LANES]), timing.VECTOR_LATENCY
-    cycles = (shape.passes + taps) * (rows * _up(tn, lanes) + one) + 4
-    return cycles + shape.whole_lanes * ROW_INSTRUCTIONS * (_up(rows, lanes) + one)
+    size, each = rows * tn * shape.element_bytes, rows * _up(tn, lanes)
+    read = size * m[timing.READ_DEN] / m[timing.READ_NUM]
+    written = size * m[timing.WRITE_DEN] / m[timing.WRITE_NUM]
+    operands = 2 if shape.parameters_per_lane else 1
+    cycles = shape.passes * (each + one) + 4
+    cycles = cycles + taps * (np.maximum(rows * _up(tn, int(m[MAC])), operands * read) + one)
+    cycles = cycles + shape.whole_lanes * ROW_INSTRUCTIONS * (_up(rows, lanes) + one)
+    reads = shape.side_inputs + (shape.loads_source if shape.kind != "matmul" and not taps else 0)
+    return cycles + reads * np.maximum(0, read - each) + np.maximum(0, written - each)
 
 
 def _covered(extent: int, tiles: Any) -> Any:

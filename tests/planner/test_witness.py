@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from onchip import pipeline
 from onchip.chip import Chip
 from onchip.errors import DoesNotFit, NotSupported
+from onchip.ir.build import GraphBuilder
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Kernel, Mapping, Plan
 from onchip.ir.program import Model
+from onchip.isa import timing
+from onchip.isa.machine import machine_of
 from onchip.lowering.lower import lower
 from onchip.planner.plan import plan
 from onchip.planner.tile import ranked, tile
@@ -23,6 +29,7 @@ from tests.mappings import legal_mappings, remapped
 from tests.networks import network, small_chip
 
 MODEL = Model("witness", "", 0, 0)
+SCALE_SIM = Path(__file__).parents[2] / "examples" / "scale_sim" / "array-128.cfg"
 Gaps = NDArray[np.float64]
 
 
@@ -73,12 +80,37 @@ def gaps(n: int, sample: int) -> tuple[Gaps, Gaps]:
 
 
 def test_the_search_is_near_the_best_of_all_legal_mappings() -> None:
-    """Measured on 55 kernels: median 1.01, mean 1.06, 18 % above 1.1; with exact prices mean 1.02, 6 % above 1.1."""
+    """Measured on 43 kernels: median 1.002, mean 1.012, 5 % above 1.1; with exact prices mean 1.003, 2 % above 1.1."""
     first, priced = gaps(n=50, sample=40)
     assert len(first) >= 40
-    assert np.median(first) <= 1.03 and first.mean() <= 1.09, first
-    assert (first > 1.1).mean() <= 0.25 and first.max() <= 1.6, np.sort(first)[-8:]
-    assert priced.mean() <= 1.03 and (priced > 1.1).mean() <= 0.1, np.sort(priced)[-8:]
+    assert np.median(first) <= 1.01 and first.mean() <= 1.02, first
+    assert (first > 1.1).mean() <= 0.1 and first.max() <= 1.3, np.sort(first)[-8:]
+    assert priced.mean() <= 1.01 and (priced > 1.1).mean() <= 0.05, np.sort(priced)[-8:]
+
+
+@pytest.mark.parametrize("chip", ["edge-npu-16", "tpu-v4", "h100-sxm"])
+def test_what_is_played_tile_by_tile_is_near_the_program(chip: str) -> None:
+    """The search's own clock against the engine's: 0 to 4 % apart in the median, more where kernels are tiny."""
+    seen: dict[str, Any] = {}
+    trace = pipeline.estimate_trace(build("resnet8"), chip, watch=seen.__setitem__)
+    barrier = int(machine_of(seen["plan"].chip, seen["plan"].dtype)[timing.BARRIER_CYCLES])
+    pairs = zip(seen["plan"].kernels, trace.kernels, strict=True)
+    apart = [k.mapping.predicted_cycles / (t.cycles - barrier) - 1 for k, t in pairs if k.shape.kind == "matmul"]
+    assert len(apart) >= 9 and np.median(np.abs(apart)) <= 0.02 and np.max(np.abs(apart)) <= 0.15, apart
+
+
+def test_the_depth_outside_leaves_little_for_the_end() -> None:
+    """128 x 768 x 768 at 64 B/cycle: 786,432 bytes are 12,288 cycles; nothing else may be more than 5 %."""
+    b = GraphBuilder("projection")
+    weight = b.constant("w", np.zeros((768, 768), np.float32))
+    b.output(str(b.node("linear", (b.input("x", (128, 768)), weight), "fc")))
+    chip = Chip.load(SCALE_SIM).replace({"matrix.weight_load": "hidden"})
+    planned = plan(pipeline.compile_graph(b.finish(), chip, dtype="int8"), chip, "int8")
+    (kernel,) = planned.kernels
+    mine = exact(planned, kernel, kernel.mapping)
+    assert kernel.mapping.depth_outer and 12_288 < mine <= 1.05 * 12_288
+    inside = [m for m in ranked(kernel.shape, chip) if not m.depth_outer]
+    assert inside and all(exact(planned, kernel, m) > 1.05 * 12_288 for m in inside)
 
 
 def test_more_effort_never_costs_cycles() -> None:
