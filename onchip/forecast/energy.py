@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
-from onchip.chip_energy import events
 from onchip.forecast.cost import Cost
 from onchip.forecast.kernels import PRODUCTS, Kernel
 from onchip.forecast.lanes import kernel_cycles
@@ -32,7 +31,7 @@ ANY = Product(1, 1 << 30, 1 << 30, 1 << 30)  # of kernels with MACs that are no 
 
 def energy_of(kernel: Kernel, traffic: Traffic, cost: Cost, seconds: float, m: Machine) -> tuple[float, ...] | None:
     """Return the joules of a step by part."""
-    each, table = events(m.chip, m.dtype), m.chip.energy
+    each, table = m.events, m.chip.energy
     if each is None or table is None:
         return None
     gated = traffic.zeros or 0.0 if table.zeros == "gated" else 0.0
@@ -65,7 +64,7 @@ def buffer_bytes(kernel: Kernel, traffic: Traffic, cost: Cost, m: Machine) -> fl
 def lane_operations(kernel: Kernel, m: Machine) -> float:
     """Return operations of single lanes: all nodes but products, and one a value that a product makes."""
     vector = m.chip.vector
-    others = [node for node in kernel.nodes if kernel.graph.node_macs(node.name) == 0]
+    others = [node for node in kernel.nodes if kernel.node_macs[node.name] == 0]
     made = sum(kernel.elements(node.outputs[0]) for node in kernel.nodes if node not in others)
     cycles = kernel_cycles(replace(kernel, nodes=others), vector, integer=m.dtype.startswith("int"))
     return made + cycles * vector.lanes

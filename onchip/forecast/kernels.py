@@ -44,6 +44,7 @@ class Kernel:
     """Nodes that run together. Tensors by name."""
 
     graph: Graph
+    node_macs: Mapping[str, int]  # of all nodes of the graph, counted once
     nodes: list[Node]
     inputs: list[str] = field(default_factory=list[str])  # activations from other kernels or the graph's inputs
     weights: list[str] = field(default_factory=list[str])
@@ -63,7 +64,7 @@ class Kernel:
 
     @property
     def macs(self) -> int:
-        return sum(self.graph.node_macs(node.name) for node in self.nodes)
+        return sum(self.node_macs[node.name] for node in self.nodes)
 
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Return a tensor's dimensions, all numbers."""
@@ -96,6 +97,7 @@ class _Walk:
 
     def __init__(self, graph: Graph, sums_apart: bool) -> None:
         self.graph, self.sums_apart = graph, sums_apart
+        self.node_macs = {node.name: graph.node_macs(node.name) for node in graph.nodes}
         self.found: list[Kernel] = []
         self.maker: dict[str, int] = {}
         self.alias: dict[str, str] = {}
@@ -113,7 +115,7 @@ class _Walk:
             return
         place = self._place(node, sources)
         if place == len(self.found):
-            self.found.append(Kernel(self.graph, []))
+            self.found.append(Kernel(self.graph, self.node_macs, []))
         self._add(node, sources, place)
 
     def _add(self, node: Node, sources: Iterable[str], place: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onchip.chip import Array, Chip
+from onchip.chip_energy import Events, events
 from onchip.forecast.power import sustained
 
 BYTES = {"int4": 0.5, "int8": 1, "fp8": 1, "int16": 2, "fp16": 2, "bf16": 2, "tf32": 4, "fp32": 4}
@@ -41,6 +42,7 @@ class Machine:
     sync_s: float  # a step that all cores must finish
     tile_s: float  # start and end of a kernel's tiles
     prefetch_bytes: float  # of each row of a tile's operands that are in flight
+    events: Events | None  # joules of an event; None where the chip's tables cannot price the dtype
 
     @property
     def is_managed(self) -> bool:
@@ -91,4 +93,5 @@ def machine(chip: Chip, dtype: str) -> Machine:
         sync_s=float(chip.sync.all_cores_s),
         tile_s=float(reach.tile_s),
         prefetch_bytes=reach.prefetch_bytes,
+        events=events(chip, dtype),
     )

@@ -13,6 +13,7 @@ Does not: fit anything.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -122,20 +123,28 @@ def predict(
 
     `change` is done to each chip before anything is priced.
     """
-    memo = Memo({}, {}, folder, change)
-    return tuple(_predicted(row, memo) for row in measurements)
+    memo, rows = Memo({}, {}, folder, change), tuple(measurements)
+    alike = sorted(range(len(rows)), key=lambda at: (rows[at].workload, rows[at].params))  # each graph is drawn once
+    made = {at: _predicted(rows[at], memo) for at in alike}
+    return tuple(made[at] for at in range(len(rows)))
 
 
 def case_of(row: Measurement, chip: Chip, folder: str = "") -> Case:
     """Return what a row asks for. Raises OnchipError where a word, the dtype or the workload is unknown."""
     _check_words(row)
     chip.matrix.array(row.dtype, chip.name)
-    graph = pipeline.bind_batch(draw(row.workload, row.params, folder))
     dtype = chip_dtype(row.dtype)
+    graph, folded, told = _drawn(row.workload, row.params, folder)
     edges = [graph.tensor(name) for name in dict.fromkeys((*graph.inputs, *graph.outputs))]
     edge_bytes = sum(tensor_bytes(tensor, dtype) for tensor in edges)
-    told = Model(graph.name, graph.hash, graph.macs(), graph.parameters())
-    return Case(row, fold(graph), _start(row), work_of(graph, dtype), edge_bytes, told)
+    return Case(row, folded, _start(row), work_of(graph, dtype), edge_bytes, told)
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn(workload: str, params: tuple[tuple[str, str], ...], folder: str) -> tuple[Graph, Graph, Model]:
+    """Return the graph of a row, the same folded, and its counts; of the last rows each is drawn once."""
+    graph = pipeline.bind_batch(draw(workload, params, folder))
+    return graph, fold(graph), Model(graph.name, graph.hash, graph.macs(), graph.parameters())
 
 
 def closed_form(case: Case, chip: Chip) -> Forecast:
