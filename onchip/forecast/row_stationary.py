@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,11 +160,12 @@ def _folded(conv: Conv, cells: Cells) -> Conv:
 def _candidates(conv: Conv, cells: Cells) -> dict[str, Floats]:
     """Return all mappings that fit, an array for each size; m is the largest, e the least of as many strips."""
     (r_rows, s), found = conv.window, list[Floats]()
-    fewest = {ceil(conv.rows / strips) for strips in range(1, conv.rows + 1)}
+    tallest = min(conv.rows, cells.columns * (cells.rows // r_rows))  # output rows that a set folds to the array
+    fewest = [e for e in range(1, tallest + 1) if ceil(conv.rows / ceil(conv.rows / e)) == e]
     q = np.arange(1, min(conv.channels, (cells.inputs - 1) // s) + 1)
     p = np.arange(1, min(conv.filters, cells.sums) + 1)
-    n = np.array([images for images in range(1, conv.images + 1) if conv.images % images == 0])
-    for e in sorted(fewest):
+    n = np.array(_divisors(conv.images))
+    for e in fewest:
         down = cells.rows // r_rows  # sets above each other, less where one is folded
         down, beside = (down, cells.columns // e) if e <= cells.columns else (down // ceil(e / cells.columns), 1)
         pairs = [(r, t) for r in range(1, down + 1) for t in range(1, down // r * beside + 1)]
@@ -175,6 +176,11 @@ def _candidates(conv: Conv, cells: Cells) -> dict[str, Floats]:
         e_, p_, q_, i, n_ = (axis.ravel() for axis in grid)
         found.append(_fitting(conv, cells, np.stack([e_, p_, q_, rt[i, 0], rt[i, 1], n_]).astype(float), down * beside))
     return dict(zip("epqrtnmg", np.concatenate(found, axis=1), strict=True))
+
+
+def _divisors(number: int) -> list[int]:
+    low = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return sorted({*low, *(number // d for d in low)})
 
 
 def _fitting(conv: Conv, cells: Cells, x: Floats, sets: int) -> Floats:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from onchip import pipeline
 from onchip.chip import Chip, chip_dtype
-from onchip.errors import InternalError, NotSupported, OnchipError, UnknownName, did_you_mean
+from onchip.errors import DoesNotFit, InternalError, NotSupported, OnchipError, UnknownName, did_you_mean
 from onchip.forecast.forecast import forecast
 from onchip.forecast.traffic import Start
 from onchip.ir.forecast import Forecast
@@ -30,11 +30,13 @@ from onchip.silicon.bounds import Work, tensor_bytes, work_of
 from onchip.silicon.host import timed_on_host_s
 from onchip.silicon.measurements import Measurement
 from onchip.silicon.workloads import draw, work_key
+from onchip.units import format_value
 
 TIMINGS = ("device", "host", "end_to_end")
 TIME_METRICS = ("latency_ms", "throughput_per_s", "tops")
 ENERGY_METRICS = ("energy_mj", "power_w")
 METRICS = (*TIME_METRICS, *ENERGY_METRICS, "dram_mb", "glb_mb")
+UNSURE = 100  # times an assumed size of far memory, and nobody has measured what needs more
 Key = tuple[str, str, tuple[tuple[str, str], ...], str, str, str, float | None]
 
 
@@ -176,6 +178,7 @@ def _priced(row: Measurement, memo: Memo) -> Run:
         try:
             chip = _chip(row.chip, memo)
             case = case_of(row, chip, memo.folder)
+            _check_fits(case, chip)
             memo.runs[key] = _run(case, chip, closed_form(case, chip))
         except OnchipError as error:
             memo.runs[key] = error
@@ -191,6 +194,15 @@ def _check_words(row: Measurement) -> None:
         if word not in known:
             hint = did_you_mean(word, known) or f"There are {', '.join(known)}"
             raise NotSupported("OC1505", what, f"'{word}' is no {what} that is predicted", next=hint)
+
+
+def _check_fits(case: Case, chip: Chip) -> None:
+    """Refuse what needs more bytes than the chip's far memory has; an assumed size may be wrong. Raises DoesNotFit."""
+    needed, size = case.work.bytes, chip.dram.size_bytes * (UNSURE if "dram.size" in chip.assumed else 1)
+    if needed > size:
+        fact = f"weights, inputs and outputs are {format_value(needed, 'B')} in {case.measurement.dtype}"
+        limit = f"Far memory of '{chip.name}' has {format_value(size, 'B')}"
+        raise DoesNotFit("OC2001", case.measurement.workload, fact, limit=limit)
 
 
 def _chip(name: str, memo: Memo) -> Chip:
