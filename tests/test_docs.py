@@ -37,7 +37,10 @@ EXECUTED = (
     "docs/measurements.md",
     "docs/scale-sim.md",
 )
-TRANSLATED = {"docs/tour.zh-CN.md": "docs/tour.md"}  # the same blocks in the same order, other sentences between them
+TRANSLATED = {
+    "README.zh-CN.md": "README.md",
+    "docs/tour.zh-CN.md": "docs/tour.md",
+}  # the same blocks in the same order, other sentences between them
 SCRIPTS = sorted(
     path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("docs/*.py"), *ROOT.glob("examples/*.py"))
 )  # fmt: skip

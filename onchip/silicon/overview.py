@@ -1,4 +1,4 @@
-"""The accuracy table of the README: all rows of a validation in a few lines, the bad ones shown.
+"""The accuracy table of the README, in English and Chinese: all rows in a few lines, the bad ones shown.
 
 In:       a Validation of the public measurements. Out: the rows of a Markdown table.
 Promises: every row of the file is in exactly one line; each line names its worst group.
@@ -30,25 +30,36 @@ WORDS = {
     "glb_mb": "bytes of the global buffer",
 }
 HEADS = (
-    "time of",
-    "chips",
-    "rows",
-    "half of them within",
-    "nine of ten within",
-    "a calculator, half within",
-    "worst group",
-)
+    "time of", "chips", "rows", "half of them within", "nine of ten within", "a calculator, half within", "worst group",
+)  # fmt: skip
+CHINESE = {
+    "gemm": "矩阵乘，GPU 和 TPU v3",
+    "bmm": "批量矩阵乘，由 PyTorch 调用",
+    "conv2d": "卷积，V100",
+    "attention": "注意力，A100",
+    "recurrent": "LSTM、GRU、RNN，V100",
+    "elementwise": "逐元素运算",
+    "rows": "softmax、层归一化",
+    "network": "GPU 上的网络",
+    MANAGED: "TPU 和 NPU 上的网络与层",
+    "energy_mj": "一次推理的能量",
+    "power_w": "功率",
+    "dram_mb": "DRAM 读写字节",
+    "glb_mb": "全局缓冲字节",
+}
+CHINESE_HEADS = ("预测的是", "芯片", "行数", "一半的误差不超过", "九成的误差不超过", "简单算式，一半不超过", "最差的组")
 
 
-def overview(validation: Validation) -> str:
+def overview(validation: Validation, *, is_chinese: bool = False) -> str:
     """Return the table between its markers."""
+    words, heads = (CHINESE, CHINESE_HEADS) if is_chinese else (WORDS, HEADS)
     members: dict[str, list[Prediction]] = defaultdict(list)
     for made in validation.predictions:
         members[_line(made)].append(made)
     groups = {group.key: group for group in validation.groups}
-    rows = [_row(WORDS[name], members[name], groups) for name in WORDS if members[name]]
+    rows = [_row(words[name], members[name], groups) for name in words if members[name]]
     marks = ["---", *["---:"] * 5, "---"]
-    lines = [f"| {' | '.join(cells)} |" for cells in (HEADS, marks, *rows)]
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, marks, *rows)]
     return "\n".join([BEGIN, *lines, END])
 
 

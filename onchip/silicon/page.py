@@ -175,6 +175,7 @@ def main(root: Path) -> int:
     for page, section in (
         (folder / "accuracy.md", page_text(validation, ablations)),
         (root / "README.md", overview(validation)),
+        (root / "README.zh-CN.md", overview(validation, is_chinese=True)),
     ):
         page.write_text(replaced(page.read_text(encoding="utf-8"), section), encoding="utf-8")
     text = json.dumps(limits(validation.groups), indent=1, ensure_ascii=False)

@@ -43,8 +43,10 @@ def test_no_group_gets_worse() -> None:
 
 @pytest.mark.slow
 def test_the_readme_has_the_table_of_today() -> None:
-    page = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert replaced(page, overview(public())) == page, "run python -m onchip.silicon.page"
+    for name, is_chinese in (("README.md", False), ("README.zh-CN.md", True)):
+        page = (DOCS.parent / name).read_text(encoding="utf-8")
+        table = overview(public(), is_chinese=is_chinese)
+        assert replaced(page, table) == page, "run python -m onchip.silicon.page"
 
 
 def test_the_overview_has_every_row_once_and_the_worst_group() -> None:
