@@ -18,7 +18,10 @@ from onchip.errors import OnchipError
 from onchip.ir.page import Page, page_of
 from onchip.ir.report import Json, Report
 from onchip.reports.chip_view import chip_part
+from onchip.reports.energy_view import energy_part
+from onchip.reports.graph_view import graph_part
 from onchip.reports.validation import validation_part
+from onchip.simulator.energy import energy as price_energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,28 @@ def _chip(scene: Scene) -> Json | None:
 
 
 def _validation(scene: Scene) -> Json | None:
-    return None if scene.chip is None else validation_part(scene.chip)
+    if scene.chip is None:
+        return None
+    return validation_part(scene.chip, is_forecast=scene.report.expected.kind == "silicon")
+
+
+def _energy(scene: Scene) -> Json | None:
+    trace, forecast = scene.seen.get("trace"), scene.seen.get("forecast")
+    known = forecast if scene.report.silicon is not None or scene.report.kind == "silicon" else None
+    return energy_part(price_energy(trace) if trace is not None else None, known.energy if known is not None else None)
+
+
+def _graph(scene: Scene) -> Json | None:
+    return graph_part(scene.seen["graph"]) if "graph" in scene.seen else None
 
 
 # panel -> what makes its part, None where something is missing for it
-MAKERS: dict[str, Callable[[Scene], Json | None]] = {"chip": _chip, "validation": _validation}
+MAKERS: dict[str, Callable[[Scene], Json | None]] = {
+    "graph": _graph,
+    "validation": _validation,
+    "chip": _chip,
+    "energy": _energy,
+}
 
 
 def page(report: Report, chip: Chip | None = None, seen: Mapping[str, Any] | None = None, **parts: Json) -> Page:

@@ -151,6 +151,7 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
     """Print one table of chips for a network, fastest first."""
     from onchip.chip import Chip
     from onchip.ir.comparison import comparison_text, comparison_verdict
+    from onchip.reports.compare_view import comparison_page
 
     begin = time.perf_counter()
     names = [name for text in chips for name in text.split(",") if name] if chips else list(Chip.names())
@@ -165,7 +166,10 @@ def compare(request: Request, chips: list[str] | None, *, as_json: bool, output:
     made = comparison_json(reports, refused, spent=time.perf_counter() - begin)
     action = f"Next:  onchip estimate {request.words} --chip {reports[0].chip.name}   (where its time goes)"
     text = comparison_text(reports, [left_out(name, error) for name, error in refused], action=action)
-    if output is not None:
+    if output is not None and is_page(output):
+        left = [(name, error.code, left_out(name, error)) for name, error in refused]
+        write_page(output, comparison_page(reports, left))
+    elif output is not None:
         write_file(output, dump(made) if output.suffix == ".json" else text)
     if as_json:
         show_json(made)

@@ -48,7 +48,7 @@ def report(file: Path, *, output: Path | None, as_json: bool, quiet: bool, verbo
     if as_json:
         show_json(page.to_json())
     elif output is not None:
-        verdict = page.reports[0].verdict if page.reports else page.title
+        verdict = page.verdict
         next_line = f"Next:  open {output} in a browser   (one file, needs no network)"
         show(verdict if quiet else f"{verdict}\n{next_line}\n")
     else:

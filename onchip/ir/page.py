@@ -54,6 +54,14 @@ class Page:
             _verify(part, f"{self.title}: {name}")
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
 
+    @property
+    def verdict(self) -> str:
+        """Return the first sentence: of a comparison, else of the first report, else the title."""
+        compared = self.parts.get("compare", {}).get("verdict")
+        if isinstance(compared, str):
+            return compared
+        return self.reports[0].verdict if self.reports else self.title
+
     def with_parts(self, **parts: Json) -> Page:
         """Return the page with more parts, or others in place of those of the same name."""
         return Page(self.title, self.reports, {**self.parts, **parts})

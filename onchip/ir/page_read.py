@@ -52,6 +52,9 @@ def parse_page(text: str, where: str = "page") -> Page:
     if not isinstance(found, dict):
         raise BadFile("OC1272", where, "holds neither a report nor a page", next=NEXT)
     value = cast("Json", found)
+    if "reports" in value and "refused" in value and "onchip_page" not in value:
+        hint = "Write the page itself: onchip compare MODEL -o compare.html"
+        raise BadFile("OC1272", where, "is a comparison of chips, not a report", next=hint)
     return _page(value, where) if "onchip_page" in value else page_of(report_from(value, where))
 
 

@@ -26,7 +26,7 @@ WEB = Path(__file__).parents[1] / "web"
 
 def page_html(page: Page) -> str:
     """Return the HTML file of a page."""
-    verdict = page.reports[0].verdict if page.reports else page.title
+    verdict = page.verdict
     plain = "\n\n".join(str(report) for report in page.reports[:1]) or page.title
     return document(page.title, verdict, page.to_json(), plain=plain)
 

@@ -16,9 +16,9 @@ from onchip.ir.bands import LEVELS, Band, band_of, bands
 from onchip.ir.report import Json
 
 
-def validation_part(chip: Chip, workload: str = "network") -> Json:
-    """Return the part `validation` of a page."""
-    used = band_of(chip, workload)
+def validation_part(chip: Chip, workload: str = "network", *, is_forecast: bool = True) -> Json:
+    """Return the part `validation` of a page; only a forecast of silicon has a band of its own."""
+    used = band_of(chip, workload) if is_forecast else None
     found = [band for band in bands().values() if _bears(band, chip)]
     found.sort(key=lambda band: (LEVELS.index(band.level), band.workload))
     return {

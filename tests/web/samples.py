@@ -14,6 +14,7 @@ from onchip.ir.page import Page
 from onchip.ir.program import Model
 from onchip.ir.report import Report
 from onchip.ir.trace import KernelTrace, Trace
+from onchip.reports.compare_view import comparison_page
 from onchip.reports.html import page_html
 from onchip.reports.summary import summarize
 from onchip.simulator.energy import energy
@@ -24,6 +25,7 @@ RUNS = {
     "tpu": ("@bert-base", "tpu-v4"),
     "npu": ("@ds_cnn", "ethos-u55-128"),
 }
+COMPARED = ("a100-sxm-80gb", "edge-npu-16", "ethos-u55-128", "h100-sxm", "tpu-v4")
 NASTY = (
     '</script><script>alert("x")</script>', "层/卷积.注意力", "<!--", "=1+1", "a\u2028b", "\ud800", "&amp;", "𝄞" * 200,
 )  # fmt: skip
@@ -54,9 +56,14 @@ def made(names: tuple[str, ...], *, title: str = "made") -> Report:
 
 
 def html(name: str) -> str:
-    """Return the HTML file of a sample: one of RUNS, `nasty` names, `long` with 10,000 layers, or `plain`."""
+    """Return an HTML file: one of RUNS, `compare`, `nasty` names, `long` with 10,000 layers, or `plain`."""
     if name in RUNS:
         return page_html(run(name))
+    if name == "compare":
+        graph = pipeline.read("@digits_cnn")
+        reports = [pipeline.on_silicon(graph, Chip.load(chip)) for chip in COMPARED]
+        reports.sort(key=lambda report: report.latency_s.value)
+        return page_html(comparison_page(reports, [("hailo-8", "OC1331", "hailo-8: OC1331 no array is published.")]))
     if name == "nasty":
         return page_html(pages.page(made(NASTY, title=NASTY[0])))
     if name == "long":

@@ -99,7 +99,7 @@ def test_a_cause_filters_and_a_layer_is_selected_everywhere(sample: Sample, open
     page.keyboard.press("j")
     page.keyboard.press("ArrowDown")
     second = layers[1]["name"]
-    assert page.locator(".chosen[aria-label] code").inner_text() == second
+    assert page.locator(".selected code").inner_text() == second
     assert page.locator(".layer-row.chosen .row-name span").inner_text() == second
     assert second in page.locator(".of-layer h3").inner_text()
     page.keyboard.press("/")

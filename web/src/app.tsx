@@ -66,7 +66,15 @@ function Mark() {
 function Title({ page }: { page: Page }) {
   const selected = useSelection();
   const report = page.reports[selected.report];
-  if (report === undefined) return <h1>{page.title}</h1>;
+  const compared = page.parts["compare"] as { verdict?: string } | undefined;
+  if (report === undefined || compared !== undefined) {
+    return (
+      <>
+        <h1>{page.title}</h1>
+        {compared?.verdict && <p class="verdict">{compared.verdict}</p>}
+      </>
+    );
+  }
   return (
     <h1>
       {report.model.name} <span>on</span> {report.chip.name}
@@ -155,14 +163,14 @@ function Chosen({ page }: { page: Page }) {
   if (selected.layer === null || report === null) return null;
   if (layer === null) {
     return (
-      <aside class="chosen" aria-label="Selected layer">
+      <aside class="selected" aria-label="Selected layer">
         <span><code>{selected.layer}</code> is no layer of {report.kind === "silicon" ? "the vendor's program" : "our program"}</span>
         <button type="button" class="quiet" onClick={() => select({ layer: null })}>close</button>
       </aside>
     );
   }
   return (
-    <aside class="chosen" aria-label="Selected layer">
+    <aside class="selected" aria-label="Selected layer">
       <button type="button" class="quiet" onClick={() => move(-1)} aria-label="Layer before">↑</button>
       <button type="button" class="quiet" onClick={() => move(1)} aria-label="Layer after">↓</button>
       <code title={layer.nodes.join(", ")}>{layer.name}</code>

@@ -2,11 +2,24 @@
 
 import type { Panel } from "../panel";
 import { assumptions } from "./assumptions";
+import { compare } from "./compare";
+import { energy } from "./energy";
 import { filesPanel } from "./files";
+import { graph } from "./graph";
 import { layers } from "./layers";
 import { roofline } from "./roofline";
 import { summary } from "./summary";
 import { waterfall } from "./waterfall";
 
 // each panel has data of its own type; the page only hands it through
-export const panels: readonly Panel<any>[] = [summary, waterfall, layers, roofline, assumptions, filesPanel];
+export const panels: readonly Panel<any>[] = [
+  compare,
+  summary,
+  waterfall,
+  layers,
+  roofline,
+  energy,
+  graph,
+  assumptions,
+  filesPanel,
+];

@@ -41,7 +41,7 @@ const COLUMNS: Column[] = [
   {
     key: "util", title: "util", className: "num c-util",
     cell: (row) => row.layer && row.layer.macs > 0
-      ? <span class="util"><i style={{ width: `${row.layer.utilization * 100}%` }} /><Value value={row.layer.utilization} unit="%" name="util" /></span>
+      ? <span class="util"><span class="track"><i style={{ width: `${row.layer.utilization * 100}%` }} /></span><Value value={row.layer.utilization} unit="%" name="util" /></span>
       : row.layer ? "–" : "",
   },
   { key: "macs", title: "MAC", className: "num c-macs", cell: (row) => (row.macs ? <Value value={row.macs} unit="MAC" name="macs" /> : "–") },

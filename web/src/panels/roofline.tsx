@@ -3,7 +3,7 @@
 import { scaleLog, scaleSqrt } from "d3-scale";
 import { format } from "../format";
 import type { Panel } from "../panel";
-import { other, place, select, type Selection, shown, toggle } from "../selection";
+import { other, place, type Selection, shown, toggle } from "../selection";
 import type { Layer, Page, Report } from "../types";
 import { causeText, pressable, tip, useWidth } from "../ui";
 import { BOUND_CAUSES, colour } from "../words";
@@ -215,9 +215,6 @@ function draw(report: Report, page: Page, selected: Selection) {
         )}
         <span class="dim">area: time{hidden > 0 && `; ${hidden} layers without MACs or DRAM traffic are not drawn`}{drawable > MOST && `; the ${MOST} longest are drawn`}</span>
       </p>
-      {selected.layer !== null && (
-        <button type="button" class="quiet" onClick={() => select({ layer: null })}>select no layer</button>
-      )}
     </>
   );
 }

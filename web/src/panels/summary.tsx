@@ -101,6 +101,7 @@ function draw(report: Report, page: Page, selected: Selection) {
   const chip = report.chip;
   return (
     <>
+      {page.parts["compare"] !== undefined && <h2>{report.model.name} on {chip.name}</h2>}
       <p class="verdict">{page.told[selected.report]?.verdict}</p>
       <First page={page} report={report} />
       {both && (

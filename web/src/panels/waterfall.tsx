@@ -11,6 +11,11 @@ import { CAUSES, colour } from "../words";
 const ROW = 26;
 const LEAST = 0.0005; // of the time: smaller causes have no row
 
+/** The room for seconds and shares at the right. */
+function margin(width: number): number {
+  return width < 520 ? 122 : 140;
+}
+
 interface Row extends Part {
   begin: number;
 }
@@ -30,7 +35,7 @@ function Chart({ parts, whole, title, selected }: { parts: Part[]; whole: number
   const shownRows = rows(parts, whole);
   const narrow = width < 520;
   const left = narrow ? 84 : 112;
-  const right = narrow ? 92 : 132;
+  const right = margin(width);
   const x = scaleLinear([0, whole || 1], [left, width - right]);
   const height = (shownRows.length + 1) * ROW + 22;
   return (
@@ -71,7 +76,7 @@ function Bar({ row, i, x, left, width, whole, selected }: BarProps) {
   const faded = selected.cause !== null && !on;
   const wide = Math.max(1.5, x(row.begin + row.seconds) - x(row.begin));
   const share = row.seconds / whole;
-  const right = width < 520 ? 92 : 132;
+  const right = margin(width);
   const press = pressable(() => select({ cause: on ? null : row.part }));
   const told = () => (
     <>
