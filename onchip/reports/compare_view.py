@@ -2,7 +2,7 @@
 
 In:       the Reports of one network on several chips, and (chip, code, text) of those that cannot run it.
 Out:      `compare_part`: `verdict`; `rows`, fastest first: {chip, evidence, kind, dtype, batch, latency_s, seconds,
-          energy_j, joules, utilization, bound, waterfall, report}, where `seconds` and `joules` are of one inference and
+          energy_j, joules, utilization, bound, waterfall, report}, where `seconds`, `joules` are of one inference and
           `report` is the place of the whole report in the page, or null; `refused`: [{chip, code, error}].
           `comparison_page`: the page, with the whole reports of the first WHOLE chips.
 Promises: quantities are those of the reports; nothing is ranked but by the time of one inference.

@@ -62,6 +62,6 @@ def test_chips_are_compared_and_open(sample: Sample, open_page: Open) -> None:
     assert page.locator("h1 + .verdict").inner_text() == part["verdict"]
     other = data["reports"][1]
     page.get_by_role("button", name=other["chip"]["name"], exact=True).first.click()
-    assert page.locator("#summary h2").first.inner_text() == f"digits_cnn on {other['chip']['name']}"
+    assert page.locator("#summary .panel-body h2").inner_text() == f"digits_cnn on {other['chip']['name']}"
     assert text_of(page, "latency") == (other["latency_s"]["value"], format_value(other["latency_s"]["value"], "s"))
     assert "hailo-8" in page.locator(".refused").inner_text()

@@ -130,7 +130,7 @@ def test_modules_fold(sample: Sample, open_page: Open) -> None:
 def test_every_control_is_reached_with_the_tab_key(sample: Sample, open_page: Open) -> None:
     page = open_page(sample("plain"))
     seen: set[str] = set()
-    for _ in range(90):
+    for _ in range(200):
         page.keyboard.press("Tab")
         seen.add(
             page.evaluate("(e => e.getAttribute('aria-label') || e.innerText || e.tagName)(document.activeElement)")
