@@ -24,6 +24,7 @@ from onchip.reports.changes import Change, candidates
 WORK = 100  # of a short advice, see `work`: about 0.3 s
 FORECASTS = 4  # forecasts in the work of one program
 SHORT_PLAYED = 2_000_000  # instructions of a program that a short advice plays: 0.1 s
+MOST_CHIPS = 12
 FULL_WORK = 8  # times the usual work where mappings are priced exactly, about
 Step = Callable[[int, int], None]
 
@@ -62,16 +63,25 @@ def _one_of_each(changes: Sequence[Change]) -> list[Change]:
     return list({change.kind: change for change in reversed(changes)}.values())[::-1]
 
 
+def catalog() -> tuple[Chip, ...]:
+    """Return all chips."""
+    return tuple(map(Chip.load, Chip.names()))
+
+
 def full_advice(
-    case: Case, report: Report, *, plan: Plan | None = None, chips: Sequence[Chip] = (), progress: Step = _quiet
-) -> Advice:
-    """Try every change, and of `chips` those that should be faster, least power first, until one is.
+    case: Case, report: Report, *, plan: Plan | None = None, chips: Sequence[Chip] = (), most: int | None = None,
+    progress: Step = _quiet,
+) -> Advice:  # fmt: skip
+    """Try every change, or the first `most`, and of `chips` those that should be faster, least power first, until one
+    is, MOST_CHIPS at most.
 
     With the `plan` of our program, searching every mapping is one of the changes.
     """
     promised = _promised(report, plan) if plan is not None and case.effort <= EFFORT else None
     can_batch = "batch" in case.graph.symbols
     changes = candidates(report.expected, case.chip, can_batch=can_batch, chips=chips, promised=promised)
+    own = [change for change in changes if change.kind != "chip"]
+    changes = [*own, *changes[len(own) : len(own) + MOST_CHIPS]][:most]
     return _tried(case, report, changes, played=MOST_PLAYED, confirmed=len(changes), progress=progress)
 
 

@@ -50,6 +50,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the verdict")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="every layer")]
 Effort = Annotated[str, typer.Option("--effort", metavar="N", help="mappings priced per kernel: N, default or full")]
 
+Actions = Annotated[
+    str | None, typer.Option("--actions", metavar="N", help="try so many changes, or all (a page does); 0: none")
+]
 Explain = Annotated[
     bool, typer.Option("--explain", help="which assumptions made the number, and what others would give")
 ]

@@ -21,11 +21,10 @@ from onchip.errors import DoesNotFit, NotSupported, OnchipError, UsageError
 
 if TYPE_CHECKING:
     from onchip.chip import Chip
+    from onchip.cli.advise import Asked
     from onchip.ir.explanation import Explanation
     from onchip.ir.graph import Graph
     from onchip.ir.report import Json, Report
-
-SHOWN = 3  # actions in the text
 
 
 def estimate(
@@ -35,6 +34,7 @@ def estimate(
     views: Views,
     *,
     why: str | None = None,
+    actions: str | None = None,
     as_json: bool,
     output: Path | None,
     quiet: bool,
@@ -56,24 +56,23 @@ def estimate(
         asked: Any = {"dtype": case.dtype, "effort": case.effort, "layer": why or None}
         report, explanation = explain(case.bound, case.chip, **asked, seen=seen)
     spent = time.perf_counter() - begin
-    actions: list[str] = []
-    if not as_json and not quiet:
-        from onchip.advice import short_advice
-        from onchip.reports.actions import action_lines
+    from onchip.cli.advise import advise, page_parts
 
-        words = f"onchip whatif {request.words} {chip_words(chip_name, sets)}"
-        actions = action_lines(short_advice(case, report).actions[:SHOWN], words)
+    words = f"onchip whatif {request.words} {chip_words(chip_name, sets)}"
+    for_page, is_text = is_page(output), not (as_json or quiet)
+    asked = advise(case, report, seen, words, actions, is_page=for_page, is_text=is_text)
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"
     publish(
-        report, action, actions, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
+        report, action, asked, explanation=explanation, spent=spent, as_json=as_json, output=output, quiet=quiet,
         verbose=verbose, chip=case.chip, seen=seen, views=views,
+        parts=page_parts(case, asked) if for_page else {},
     )  # fmt: skip
 
 
 def publish(
     report: Report,
     action: str,
-    actions: Sequence[str] = (),
+    asked: Asked | None = None,
     *,
     explanation: Explanation | None = None,
     spent: float,
@@ -84,6 +83,7 @@ def publish(
     chip: Chip | None = None,
     seen: Mapping[str, Any] | None = None,
     views: Views | None = None,
+    parts: Mapping[str, Json] | None = None,
 ) -> None:
     """Print a report and write it to a file: JSON or a page where its name ends so, text otherwise.
 
@@ -94,8 +94,9 @@ def publish(
 
     made = report.to_json(timing={"wall_s": round(spent, 6)})
     made |= {"explain": explanation.to_json()} if explanation is not None else {}
+    made |= {"actions": asked.json} if asked is not None and asked.json is not None else {}
     if output is not None and is_page(output):
-        write_page(output, pages.page(report, chip, seen))
+        write_page(output, pages.page(report, chip, seen, **parts or {}))
     elif output is not None:
         whole = report_text(report, layers=0, why=explanation)
         write_file(output, dump(made) if output.suffix == ".json" else whole)
@@ -105,7 +106,8 @@ def publish(
     elif quiet:
         show(report.verdict)
     else:
-        show(report_text(report, actions, action=action, layers=0 if verbose else 12, why=explanation))
+        lines = asked.lines if asked is not None else ()
+        show(report_text(report, lines, action=action, layers=0 if verbose else 12, why=explanation))
     for line in () if quiet else written:
         print(line, file=sys.stderr if as_json else sys.stdout)
 

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from onchip.cli.options import (
+    Actions,
     AsJson,
     Batch,
     ChipName,
@@ -45,6 +46,7 @@ def estimate(
     effort: Effort = "default",
     explain: Explain = False,
     layer: Layer = None,
+    actions: Actions = None,
     trace: TraceFile = None,
     node_data: NodeData = None,
     as_json: AsJson = False,
@@ -60,8 +62,8 @@ def estimate(
     from onchip.cli.views import Views
 
     request, why = Request(model, batch, seq, tuple(shape or ()), dtype, effort), layer or ("" if explain else None)
-    views = Views(trace, node_data)
-    work(request, chip, sets, views, why=why, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
+    views, asked = Views(trace, node_data), {"why": why, "actions": actions}
+    work(request, chip, sets, views, **asked, as_json=as_json, output=output, quiet=quiet, verbose=verbose)
 
 
 def check(

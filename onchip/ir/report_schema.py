@@ -33,7 +33,25 @@ def report_schema() -> Schema:
     about = "What a network costs on a chip, and why. Everything but `timing` is the same on every run."
     schema = report_object()
     told = {**_explanation(), "description": "with --explain: what other assumptions would give, in cycles"}
-    return published("report", about, {**schema, "properties": {**schema["properties"], "explain": told}})
+    more = {"explain": told, "actions": actions_object()}
+    return published("report", about, {**schema, "properties": {**schema["properties"], **more}})
+
+
+def actions_object() -> Schema:
+    """Return the schema of what was tried and helped: the part `actions` of a page."""
+    share = or_null({"type": "number", "description": "of the time or energy per inference, negative is better"})
+    verified = {
+        **{"time": NUMBER, "energy": share, "seconds": NUMBER, "joules": or_null(NUMBER)},
+        **{"how": {"enum": ["simulated", "estimated", "forecast"]}, "program": share},
+    }
+    texts = dict.fromkeys(("text", "command", "effort", "risk"), TEXT)
+    settings = {"type": "object", "additionalProperties": TEXT}
+    action = {**texts, "settings": settings, "predicted": object_of({"time": share}), "verified": object_of(verified)}
+    told = {
+        **{"base": object_of({"seconds": NUMBER, "joules": or_null(NUMBER)}), "tried": COUNT, "least_gain": NUMBER},
+        "actions": list_of(object_of(action)),
+    }
+    return {**object_of(told), "description": "with --actions: changes that were run again and helped, best first"}
 
 
 def published(name: str, about: str, schema: Schema) -> Schema:

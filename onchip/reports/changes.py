@@ -140,7 +140,7 @@ def _chips(report: Report, chip: Chip, chips: Sequence[Chip]) -> list[Change]:
             continue
         predicted = _moved(report, chip, other)
         risk = VALUES if bits_of(own) < bits_of(report.dtype) else ""
-        text = f"{other.name}, in {own}, at most {format_exact(other.power.limit_w, 'W')}"
+        text = f"{other.name} in {own}, {format_exact(other.power.limit_w, 'W')}"
         change = Change(text, (("chip", other.name),), "another chip", risk, predicted=predicted)
         if predicted <= -SOON:
             found.append(((other.power.limit_w, other.peak_ops_per_s(own), other.name), change))

@@ -43,6 +43,11 @@ class Knob:
     doubled: float | None
 
     @property
+    def points(self) -> tuple[tuple[float, float | None], ...]:
+        """Return (factor, relative change of the time), in order."""
+        return ((0.5, self.halved), (1.0, 0.0), (2.0, self.doubled))
+
+    @property
     def reach(self) -> float:
         return max(abs(self.halved or 0.0), abs(self.doubled or 0.0))
 
@@ -179,6 +184,23 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
         cells = [cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True)]
         lines.append("  " + "  ".join([first.ljust(widths[0]), *cells, last]).rstrip())
     return lines
+
+
+def knobs_part(base: Report, turned: Sequence[Knob], command: str) -> Json:
+    """Return the object of panel R11, `knobs`.
+
+    `seconds`: the time per inference as it is. `knobs`: largest reach first, each with its `key`, its `value` as the
+    chip file has it, and `points`: [factor, change of the time as a share], those that could be priced, in order,
+    [1, 0] among them. `command` is what `--set KEY=VALUE` is added to.
+    """
+    return {
+        "seconds": base.seconds_per_inference,
+        "command": command,
+        "knobs": [
+            {"key": k.key, "value": k.value, "points": [[f, share] for f, share in k.points if share is not None]}
+            for k in turned
+        ],
+    }
 
 
 def whatif_json(base: Report, variants: Sequence[Variant], turned: Sequence[Knob]) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from onchip.advice import WORK, full_advice, short_advice, work
 from onchip.case import Case, effort_of
 from onchip.chip import Chip
 from onchip.errors import OnchipError
+from onchip.ir.page_read import read_page
 from onchip.planner.tile import EFFORT
 from onchip.reports.actions import Action, actions_json
 from tests.cli.conftest import Onchip
@@ -114,3 +116,29 @@ def test_the_settings_of_a_run_work_in_every_verb(onchip: Onchip) -> None:
             made.pop("timing", None)
         assert both[0] == both[1]
     assert "'batch'" in onchip("estimate", *words, "--set", "bach=3").mistake("OC1008", 2)
+
+
+def test_the_json_has_actions_where_somebody_asked(onchip: Onchip) -> None:
+    words = ("estimate", "@digits_cnn", "--chip", "edge-npu-16", "--json")
+    assert "actions" not in onchip(*words).json and "actions" not in onchip(*words, "--actions", "0").json
+    made = onchip(*words, "--actions", 4).valid("report-1.json")["actions"]
+    assert (
+        made["tried"] == 4 and made["actions"] and made["base"]["seconds"] > made["actions"][0]["verified"]["seconds"]
+    )
+    onchip(*words, "--actions", "many").mistake("OC1008", 2)
+    assert "Try first" not in onchip(*words[:-1], "--actions", "0").out
+
+
+def test_a_page_has_actions_and_knobs_with_the_numbers_of_the_commands(onchip: Onchip, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    assert onchip("estimate", "@digits_cnn", "--chip", "tiny-npu-4", "-o", path).code == 0
+    parts = read_page(path).parts
+    first = parts["actions"]["actions"][0]
+    again = onchip(*shlex.split(first["command"])[1:], "--json").json["variants"][-1]["report"]
+    assert again["latency_s"]["value"] / again["batch"] == first["verified"]["seconds"]
+    knobs = {knob["key"]: knob for knob in parts["knobs"]["knobs"]}
+    points = dict(map(tuple, knobs["clock.core"]["points"]))
+    assert points[1] == 0 and knobs["clock.core"]["value"] == "100 MHz"
+    words = [*shlex.split(parts["knobs"]["command"])[1:], "--set", "clock.core=200MHz", "--json"]
+    faster = onchip(*words).json["variants"][-1]["report"]["latency_s"]["value"]
+    assert points[2] == faster / parts["knobs"]["seconds"] - 1
