@@ -79,6 +79,32 @@ MUTANTS = (
         '"max_pool2d": 0.0,',
         "tests/lowering/test_float_nodes.py",
     ),
+    # --- the machine at hand
+    Mutant("onchip/forecast/cold.py", "(*gone[-1:], *gone[:-1])", "gone", "tests/forecast/test_cold.py"),
+    Mutant(
+        "onchip/forecast/products.py",
+        "min(kind.least_rows, sums // max(side, 1))",
+        "kind.least_rows",
+        "tests/forecast/test_products.py",
+    ),
+    Mutant(
+        "onchip/silicon/host_chip.py",
+        "_rate(found, dtype) / 2 / cores",
+        "_rate(found, dtype) / cores",
+        "tests/silicon/test_host_chip.py",
+    ),
+    Mutant(
+        "onchip/silicon/measure.py",
+        "step.op, min(times), median",
+        "step.op, median(times), median",
+        "tests/silicon/test_measure.py",
+    ),
+    Mutant(
+        "onchip/silicon/run_torch.py",
+        "seen = set(self.graph.kept) | set(self._values)",
+        "seen = set(self._values)",
+        "tests/silicon/test_run_torch.py",
+    ),
     # --- chip
     Mutant(
         "onchip/chip_checks.py",

@@ -23,7 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph
 from onchip.silicon.probes import COLD_BYTES, CURVES, PASSES, POINTS, WIDE, Times
-from onchip.silicon.repeat import refuse_memory, repeated
+from onchip.silicon.repeat import clock_of, refuse_memory, repeated
 from onchip.silicon.run_onnx import IR_VERSION, OPSET, OnnxNetwork
 
 ONNX_CURVES = {**{name: name.capitalize() for name in CURVES}, "add": "Add"}
@@ -34,7 +34,7 @@ class OnnxRunner:
     """Runs operations through ONNX Runtime. Raises NotSupported (OC1014) where it is not installed."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.perf_counter, budget_s: float = 0.0, threads: int | None = None
+        self, clock: Callable[[], float] | None = None, budget_s: float = 0.0, threads: int | None = None
     ) -> None:
         try:
             import onnxruntime
@@ -46,13 +46,13 @@ class OnnxRunner:
         self.name = f"onnxruntime {onnxruntime.__version__}"
         own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.threads: int = threads or own or 1
-        self._clock, self._budget_s = clock, budget_s
+        self._clock, self._budget_s = clock or clock_of(self.threads), budget_s
 
     def times(self, kind: str, size: int, dtype: str, threads: int) -> Times | None:
         try:
             run = self._call("convolution" if kind == "cold" else kind, size, dtype, threads)
             ahead = self._call("copy", COLD_BYTES // 2, dtype, threads) if kind == "cold" else None
-            return repeated(run, self._clock, self._budget_s, ahead=ahead)
+            return repeated(run, self._clock, self._budget_s, ahead=ahead, wall=time.perf_counter)
         except (RuntimeError, KeyError, MemoryError) as error:
             refuse_memory(error, f"probe {kind}")
             return None

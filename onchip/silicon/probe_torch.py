@@ -17,7 +17,7 @@ from typing import Any
 from onchip.errors import NotSupported
 from onchip.ir.graph import Graph
 from onchip.silicon.probes import COLD_BYTES, CURVES, PASSES, POINTS, WIDE, Times
-from onchip.silicon.repeat import refuse_memory, repeated
+from onchip.silicon.repeat import clock_of, refuse_memory, repeated
 from onchip.silicon.run_torch import TorchNetwork
 from onchip.silicon.torch_ops import MAKERS, attributes
 
@@ -26,7 +26,7 @@ class TorchRunner:
     """Runs operations through torch. Raises NotSupported (OC1014) where torch is not installed."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.perf_counter, budget_s: float = 0.0, threads: int | None = None
+        self, clock: Callable[[], float] | None = None, budget_s: float = 0.0, threads: int | None = None
     ) -> None:
         try:
             import torch
@@ -38,16 +38,17 @@ class TorchRunner:
         self.torch: Any = torch
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.name = f"torch {torch.__version__}"
-        self._clock, self._budget_s = clock, budget_s
+        self._budget_s = budget_s
         own = torch.get_num_threads() if self.device == "cpu" else self.properties.multi_processor_count
         self.threads: int = threads or own
+        self._clock = clock or clock_of(self.threads, self.device)
 
     def network(self, graph: Graph, dtype: str) -> TorchNetwork:
         """Return a network ready to run, on as many threads as the probes. Raises DoesNotFit (OC2004)."""
         if self.device == "cpu":
             self.torch.set_num_threads(self.threads)
         try:
-            return TorchNetwork(graph, self.torch, dtype, device=self.device)
+            return TorchNetwork(graph, self.torch, dtype, device=self.device, clock=self._clock)
         except (RuntimeError, MemoryError) as error:
             refuse_memory(error, graph.name)
             raise
@@ -72,7 +73,7 @@ class TorchRunner:
             with self.torch.inference_mode():
                 run = self._operation("convolution" if kind == "cold" else kind, size, dtype)
                 ahead = self._operation("copy", COLD_BYTES // 2, dtype) if kind == "cold" else None
-                return repeated(run, self._clock, self._budget_s, wait=self.wait, ahead=ahead)
+                return repeated(run, self._clock, self._budget_s, wait=self.wait, ahead=ahead, wall=time.perf_counter)
         except (RuntimeError, NotImplementedError, KeyError) as error:
             refuse_memory(error, f"probe {kind}")
             return None

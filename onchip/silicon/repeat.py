@@ -7,6 +7,7 @@ Promises: short calls are looped, so that the clock itself is not what is measur
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 
 from onchip.errors import DoesNotFit
@@ -24,12 +25,15 @@ def repeated(
     *,
     wait: Callable[[], None] = lambda: None,
     ahead: Callable[[], object] | None = None,
+    wall: Callable[[], float] | None = None,
 ) -> Times:
     """Return the seconds of one run: fastest and median of at least REPEATS, of more while the budget lasts.
 
-    Short runs are looped, unless `ahead` runs before each, outside of the time; the first two are not counted.
+    Short runs are looped, unless `ahead` runs before each, outside of the time; the first two are not counted. `wall`
+    is the clock of the budget, `clock` by default.
     """
-    start = clock()
+    wall = wall or clock
+    start = wall()
     run()
     wait()
     begin = clock()
@@ -39,7 +43,7 @@ def repeated(
     loops = 1 if ahead is not None else max(1, round(LEAST_S / once))
     repeats = MOST_REPEATS if ahead is not None else REPEATS if once < LONG_S else LONG_REPEATS
     times: list[float] = []
-    while len(times) < repeats or (len(times) < MOST_REPEATS and clock() - start < budget_s):
+    while len(times) < repeats or (len(times) < MOST_REPEATS and wall() - start < budget_s):
         if ahead is not None:
             ahead()
         begin = clock()
@@ -48,6 +52,14 @@ def repeated(
         wait()
         times.append((clock() - begin) / loops)
     return Times(min(times), statistics.median(times))
+
+
+def clock_of(threads: int, device: str = "cpu") -> Callable[[], float]:
+    """Return the clock of a run: on one thread the time that it had the processor, what other programs take left out.
+
+    With several threads, whose waiting for each other counts, and for devices, it is the time that went by.
+    """
+    return time.thread_time if threads == 1 and device == "cpu" else time.perf_counter
 
 
 def refuse_memory(error: Exception, where: str) -> None:

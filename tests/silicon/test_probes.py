@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onchip.silicon.probes import MIB, Probe, busy, cache_sizes, far_bytes, hidden, planned, probe, waited
-from onchip.silicon.repeat import REPEATS, repeated
+from onchip.silicon.repeat import REPEATS, clock_of, repeated
 from tests.silicon.made_machine import Made
 
 SOME_S = st.floats(1e-7, 1.0)
@@ -131,3 +133,20 @@ def test_what_runs_ahead_is_outside_of_the_time() -> None:
 
     times = repeated(lambda: step(0.001), lambda: now[0], ahead=lambda: step(1.0))
     assert (times.least_s, times.median_s) == pytest.approx((0.001, 0.001))
+
+
+def test_the_budget_has_a_clock_of_its_own() -> None:
+    """A program that has the processor a tenth of the time is repeated as long as the budget says, not ten times."""
+    own, gone = [0.0], [0.0]
+
+    def run() -> None:
+        own[0] += 0.01
+        gone[0] += 0.1
+
+    assert repeated(run, lambda: own[0], 2.0, wall=lambda: gone[0]).least_s == pytest.approx(0.01)
+    assert gone[0] == pytest.approx(2.0)
+
+
+def test_on_one_thread_of_the_processor_waiting_for_it_does_not_count() -> None:
+    assert clock_of(1) is time.thread_time
+    assert clock_of(2) is clock_of(1, "cuda") is time.perf_counter
