@@ -120,7 +120,8 @@ def _head(found: Found) -> list[str]:
             f"{middle}, nine of ten within {most}."
         ]  # fmt: skip
     if found.busy:
-        lines.append(f"the machine is busy: {found.busy}. Times are of the fastest of {measured.runs} runs.")
+        hint = " Better: --threads 1, or let it rest." if found.machine.threads > 1 else ""
+        lines.append(f"the machine is busy: {found.busy}. Times are of the fastest of {measured.runs} runs.{hint}")
     return lines
 
 

@@ -14,8 +14,8 @@ from onchip.errors import DoesNotFit
 from onchip.silicon.probes import Times
 
 REPEATS, LONG_S, LONG_REPEATS = 7, 0.1, 3  # at least, and where a repeat takes that long; more while the budget lasts
-MOST_REPEATS = 60
-LEAST_S = 1e-3  # one repeat loops for at least this long: the clock's own cost is then under 0.1 %
+MOST_REPEATS, COLD_REPEATS = 2000, 60  # many short ones: on a busy machine some are undisturbed
+LEAST_S = 5e-5  # one repeat loops for at least this long: the clock's own cost is then under 1 %
 
 
 def repeated(
@@ -41,7 +41,7 @@ def repeated(
     wait()
     once = max(clock() - begin, 1e-9)
     loops = 1 if ahead is not None else max(1, round(LEAST_S / once))
-    repeats = MOST_REPEATS if ahead is not None else REPEATS if once < LONG_S else LONG_REPEATS
+    repeats = COLD_REPEATS if ahead is not None else REPEATS if once < LONG_S else LONG_REPEATS
     times: list[float] = []
     while len(times) < repeats or (len(times) < MOST_REPEATS and wall() - start < budget_s):
         if ahead is not None:

@@ -64,6 +64,8 @@ def test_the_json_has_the_published_fields_and_the_file_loads(onchip: Onchip, ma
 def test_a_busy_machine_is_told_in_the_second_line(onchip: Onchip, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk, "others", lambda: 3.4)
     assert onchip(*WORDS).out.splitlines()[1].startswith("the machine is busy: 3.4 other tasks ran at the start.")
+    assert onchip(*WORDS, "-q").out.endswith(" Better: --threads 1, or let it rest.\n")
+    assert not onchip(*WORDS, "-q", "--threads", "1").out.endswith("rest.\n")
     assert onchip(*WORDS, "--json").json["busy"] == "3.4 other tasks ran at the start"
 
 
