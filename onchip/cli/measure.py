@@ -65,7 +65,7 @@ def measure(
     running = others()
     n_probes = len(tuple(planned(2, system.last_bytes)))
     machine = silicon.at_hand(threads, seconds / n_probes)
-    probes, text = _probed(machine, system) if is_probed else ((), "")
+    probes, text = _probed(machine, system, running) if is_probed else ((), "")
     chip = _parsed(text) if is_probed else load_chip(chip_name, None)
     made = pipeline.forecast(graph, chip, dtype=dtype)
     with progress(f"{graph.name}: run") as step:
@@ -89,14 +89,15 @@ def _check(chip_name: str, output: Path | None) -> None:
         raise UsageError("OC1008", "--output", fact, next="Leave -o out, or use --chip host")
 
 
-def _probed(machine: Machine, system: Desk) -> tuple[tuple[Probe, ...], str]:
+def _probed(machine: Machine, system: Desk, running: float) -> tuple[tuple[Probe, ...], str]:
     """Return the probes of this machine and its chip file."""
     from onchip.silicon.host_chip import host_chip
-    from onchip.silicon.probes import probe
+    from onchip.silicon.probes import busy, probe
 
     with progress("this machine: probe") as step:
         probes = probe(machine, system.last_bytes, step)
-    return probes, host_chip(probes, system, machine.name, datetime.now(UTC).date().isoformat())
+    today = datetime.now(UTC).date().isoformat()
+    return probes, host_chip(probes, system, machine.name, today, busy(probes, running))
 
 
 def _parsed(text: str) -> Chip:

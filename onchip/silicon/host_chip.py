@@ -26,6 +26,7 @@ REGISTERS_BYTES = 2048  # assumed: 32 vector registers of 64 bytes hold a tile's
 LATENCY = "100 ns"  # assumed: of far memory
 LARGEST_MEMORY = (512 << 30) - (1 << 30)  # addresses of chip files end there
 IN_CACHE = 0.5  # a size is in the last level while it is faster than this share of the way from memory to cache
+NAME = "host"
 NEEDED = ("launch", "memory, all cores", "product, fp32, 1024")
 WORDS = "measured on this machine, "
 ASSUMED = (
@@ -34,7 +35,8 @@ ASSUMED = (
 )
 HEAD = """\
 #:schema chip-1.json
-# {name}, {cores} cores as {runtime} uses them. Written by onchip measure; every rate is the fastest of several repeats.
+# {busy}{name}, {cores} cores as {runtime} uses them.
+# Written by onchip measure: every rate is that of the fastest of several repeats.
 name = "{chip}"
 family = "host"
 description = "{name}"
@@ -46,8 +48,11 @@ assumed = [{assumed}]
 """
 
 
-def host_chip(probes: Sequence[Probe], desk: Desk, runtime: str, day: str, name: str = "host") -> str:
-    """Return the chip file. Raises NotSupported (OC1511) where a probe is missing that every chip file needs."""
+def host_chip(probes: Sequence[Probe], desk: Desk, runtime: str, day: str, busy: str = "") -> str:
+    """Return the chip file; `busy` is why its rates may be too low.
+
+    Raises NotSupported (OC1511) where a probe is missing that every chip file needs.
+    """
     found = {probe.name: probe.value for probe in probes}
     for key in NEEDED:
         if found.get(key, 0.0) <= 0:
@@ -59,8 +64,9 @@ def host_chip(probes: Sequence[Probe], desk: Desk, runtime: str, day: str, name:
     arrays = {dtype: max(1, int(rate / clock)) for dtype, rate in rates.items() if rate and dtype != "fp32"}
     assumed = (*ASSUMED, *(f"matrix.{dtype}.native" for dtype in arrays))
     clean = "".join(c for c in desk.name if c.isprintable() and c not in '"\\\\')[:200]
+    note = f"The machine was busy, {busy}: rates may be too low.\n# " if busy else ""
     head = HEAD.format(
-        name=clean, cores=cores, runtime=runtime, chip=name, source=f"{WORDS}{day}",
+        name=clean, cores=cores, runtime=runtime, chip=NAME, busy=note, source=f"{WORDS}{day}",
         assumed=", ".join(f'"{key}"' for key in assumed),
     )  # fmt: skip
     sections = [

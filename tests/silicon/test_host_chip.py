@@ -52,6 +52,12 @@ def test_odd_names_do_not_leave_their_text() -> None:
     assert Chip.parse(text).description == "A 9  [dram]"
 
 
+def test_a_busy_machine_is_told_in_the_file() -> None:
+    text = host_chip(probe(Made(), MIB), DESK, "made", "2026-01-02", "3.0 other tasks ran")
+    assert text.splitlines()[1] == "# The machine was busy, 3.0 other tasks ran: rates may be too low."
+    assert str(Chip.parse(text)) == str(Chip.parse(host_chip(probe(Made(), MIB), DESK, "made", "2026-01-02")))
+
+
 def test_one_core_and_no_caches_make_a_chip_too() -> None:
     desk = replace(DESK, private_bytes=0, last_bytes=0, memory_bytes=0, free_bytes=0)
     chip = Chip.parse(host_chip(probe(Made(threads=1), 0), desk, "made", "2026-01-02"))
