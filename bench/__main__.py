@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import measure
+from bench import measure, pages
 from onchip.errors import OnchipError
 
 
@@ -56,6 +56,9 @@ BUDGETS = (
     Budget("  values, onchip, repeated", measure.repeated_values, "s"),
     Budget("  values, onnxruntime int8", measure.onnxruntime_values, "s"),
     Budget("  values, evidence to repeat", measure.evidence, "s"),
+    Budget("page of 1 M events", pages.page_bytes, "MB", 2.5),
+    Budget("page of 1 M events, opened", pages.opened, "s", 1.0),
+    Budget("page of 1 M events, worst frame", pages.frames, "s", 0.05),
     Budget("core install", measure.core_install, "MB", 400.0),
     Budget("first estimate, all compiled", measure.cold_estimate, "s"),
     Budget("first values, all compiled", measure.cold_values, "s"),

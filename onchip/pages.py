@@ -53,12 +53,33 @@ def _graph(scene: Scene) -> Json | None:
     return graph_part(scene.seen["graph"]) if "graph" in scene.seen else None
 
 
+def _timeline(scene: Scene) -> Json | None:
+    program, trace = scene.seen.get("program"), scene.seen.get("trace")
+    if program is None or trace is None:
+        return None
+    from onchip import pipeline
+    from onchip.reports.timeline import timeline_part
+
+    return timeline_part(program, pipeline.record(program, trace))
+
+
+def _memory_map(scene: Scene) -> Json | None:
+    plan, program, trace = (scene.seen.get(name) for name in ("plan", "program", "trace"))
+    if plan is None or program is None or trace is None:
+        return None
+    from onchip.reports.memory_map import memory_map_part
+
+    return memory_map_part(plan, program, trace)
+
+
 # panel -> what makes its part, None where something is missing for it
 MAKERS: dict[str, Callable[[Scene], Json | None]] = {
     "graph": _graph,
     "validation": _validation,
     "chip": _chip,
     "energy": _energy,
+    "timeline": _timeline,
+    "memory_map": _memory_map,
 }
 
 

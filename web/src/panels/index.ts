@@ -7,8 +7,10 @@ import { energy } from "./energy";
 import { filesPanel } from "./files";
 import { graph } from "./graph";
 import { layers } from "./layers";
+import { memoryMap } from "./memory_map";
 import { roofline } from "./roofline";
 import { summary } from "./summary";
+import { timeline } from "./timeline";
 import { waterfall } from "./waterfall";
 
 // each panel has data of its own type; the page only hands it through
@@ -18,6 +20,8 @@ export const panels: readonly Panel<any>[] = [
   waterfall,
   layers,
   roofline,
+  timeline,
+  memoryMap,
   energy,
   graph,
   assumptions,
