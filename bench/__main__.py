@@ -46,6 +46,7 @@ BUDGETS = (
     Budget("1,000 transformer nodes, warm", partial(measure.read_and_estimate, "transformer"), "s", 1.0),
     Budget("1,000 transformer nodes, process", partial(measure.read_and_estimate_process, "transformer"), "s", 1.0),
     Budget("compare, all chips", measure.compare_catalog, "s", 5.0),
+    Budget("validate 3,000 mixed rows", measure.validate_mixed, "s", 60.0),
     Budget("mapping search", measure.mappings_per_second, "/s", 5e6, at_least=True),
     Budget("simulate resnet50, cycles", measure.simulate, "s", 2.0),
     Budget("simulate resnet50, peak memory", measure.peak_of_simulate, "MB", 300.0),

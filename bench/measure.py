@@ -29,6 +29,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bench import thousand
+from bench.mixed import mixed_rows
 from bench.qoperator import qoperator_model
 from onchip import pipeline
 from onchip.case import Case
@@ -39,6 +40,8 @@ from onchip.isa.machine import machine_of
 from onchip.planner.plan import plan
 from onchip.planner.tile import candidates, price, ranked
 from onchip.reports import whatif
+from onchip.silicon.predict import predict
+from onchip.silicon.scores import score
 from onchip.simulator.clock import simulate_cycles
 from onchip.simulator.values import Runner
 
@@ -176,6 +179,14 @@ def compare_catalog(n: int) -> Samples:
         except OnchipError:
             continue
     return timed(lambda: pipeline.compare(graph, able), n)
+
+
+def validate_mixed(n: int) -> Samples:
+    """3,000 rows of all chips, networks among them, scored once: a first time, as a user's is."""
+    rows = mixed_rows(3000)
+    start = time.process_time()
+    score(predict(rows))
+    return [time.process_time() - start]
 
 
 def mappings_per_second(n: int) -> Samples:

@@ -28,7 +28,6 @@ def public() -> Validation:
     return validate(PUBLIC)
 
 
-@pytest.mark.slow
 def test_no_group_gets_worse() -> None:
     made = public()
     assert len(made.predictions) + len(made.refusals) == 2662
