@@ -9,20 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from numpy.typing import NDArray
 
 from onchip import __version__
 from onchip.chip import Chip, chip_dtype
-from onchip.claims import Scene, place_nodes
 from onchip.errors import NotSupported
-from onchip.forecast.forecast import forecast as price_kernels
-from onchip.forecast.traffic import Start
-from onchip.ir.check import Cause, Check
-from onchip.ir.comparison import Comparison
 from onchip.ir.evaluate import evaluate
-from onchip.ir.forecast import Forecast
 from onchip.ir.graph import Graph
 from onchip.ir.plan import Plan
 from onchip.ir.program import Model, Program
@@ -37,11 +31,15 @@ from onchip.passes.qdq import is_paired
 from onchip.passes.rounding import round_as
 from onchip.planner.plan import plan
 from onchip.planner.tile import EFFORT
-from onchip.probe import probe
-from onchip.reports.silicon import summarize_forecast
 from onchip.reports.summary import summarize
 from onchip.simulator.clock import MAX_EVENTS, estimate_cycles, record_events, simulate_cycles
 from onchip.simulator.energy import energy
+
+if TYPE_CHECKING:
+    from onchip.forecast.traffic import Start
+    from onchip.ir.check import Check
+    from onchip.ir.comparison import Comparison
+    from onchip.ir.forecast import Forecast
 
 FLOAT_NAMES = {"fp32": "f32", "fp16": "f16"}  # chip files spell these two as vendors do
 Watch = Callable[[str, Any], None]
@@ -268,6 +266,8 @@ def estimate(
 
 def expect(graph: Graph, chip: Chip | str, *, dtype: str | None = None, watch: Watch = _nothing) -> Report:
     """Return the report of what the vendor's own program is expected to take on silicon. Raises NotSupported."""
+    from onchip.reports.silicon import summarize_forecast
+
     return summarize_forecast(forecast(graph, chip, dtype=dtype, watch=watch))
 
 
@@ -279,6 +279,8 @@ def forecast(
 
     `zeros` is the share of activations that are zero, for chips that code or skip them; None where it is not known.
     """
+    from onchip.forecast.forecast import forecast as price_kernels
+
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     bound, told = bind_batch(graph), "shapes and dtypes alone; inputs and outputs lie in far memory"
     model = replace(_model(graph, bound, None), assumptions=(told,))
@@ -323,6 +325,8 @@ def report(trace: Trace) -> Report:
 
 def compare(graph: Graph, chips: Sequence[Chip | str], *, dtype: str | None = None) -> Comparison:
     """Return a report per chip, fastest first: what its silicon is expected to take."""
+    from onchip.ir.comparison import Comparison
+
     loaded = [Chip.load(chip) if isinstance(chip, str) else chip for chip in chips]
     reports = [on_silicon(graph, chip, dtype=dtype) for chip in loaded]
     return Comparison(sorted(reports, key=lambda r: (r.latency_s.value, r.chip_name)))
@@ -337,6 +341,10 @@ def on_silicon(graph: Graph, chip: Chip, *, dtype: str | None = None, effort: in
 
 def check(graph: Graph, chip: Chip | str, *, dtype: str | None = None) -> Check:
     """Return where each node runs on a chip and every refusal, not the first alone."""
+    from onchip.claims import Scene, place_nodes
+    from onchip.ir.check import Cause, Check
+    from onchip.probe import probe
+
     chip = Chip.load(chip) if isinstance(chip, str) else chip
     wanted, bound = dtype_of(graph, chip, dtype), bind_batch(graph)
     chip.matrix.array(wanted, chip.name)

@@ -35,26 +35,32 @@ def read_onnx(path: str | Path, *, batch: int | None = None, shapes: Shapes | No
     Raises BadFile for what is no model, NotSupported for what is not read.
     """
     file = Path(path)
-    return read_model(_load(file), name=file.stem, where=str(path), batch=batch, shapes=shapes)
+    model, data = _load(file)
+    return _read(model, data, name=file.stem, where=str(path), batch=batch, shapes=shapes or {})
 
 
 def read_model(
     model: ModelProto, *, name: str = "", where: str = "model", batch: int | None = None, shapes: Shapes | None = None
 ) -> Graph:
     """Write a ModelProto as a Graph."""
+    return _read(model, None, name=name, where=where, batch=batch, shapes=shapes or {})
+
+
+def _read(model: ModelProto, data: bytes | None, *, name: str, where: str, batch: int | None, shapes: Shapes) -> Graph:
     from onchip.frontends.onnx.qdq import integer_form
     from onchip.frontends.onnx.walk import Walk
 
     try:
-        whole = inlined(checked(model, where), where)
+        whole = inlined(checked(model, where, data), where)
         label, opset = name or whole.graph.name or "model", opset_of(whole, where)
         body = integer_form(whole.graph, where)
-        return Walk(body, name=label, where=where, opset=opset, batch=batch, shapes=shapes or {}).graph()
+        return Walk(body, name=label, where=where, opset=opset, batch=batch, shapes=shapes).graph()
     except OnchipError as error:
         raise readable(error) from error
 
 
-def _load(file: Path) -> ModelProto:
+def _load(file: Path) -> tuple[ModelProto, bytes | None]:
+    """Return the model and its bytes, None where weights came from other files."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -72,8 +78,7 @@ def _load(file: Path) -> ModelProto:
         model = onnx.load_model_from_string(data)
     except (DecodeError, RuntimeError, ValueError) as error:
         raise BadFile("OC1251", where, f"{size} bytes that do not parse as an ONNX model") from error
-    load_external(model, file)
-    return model
+    return model, None if load_external(model, file) else data
 
 
 __all__ = ["LIMIT_BYTES", "read_model", "read_onnx"]

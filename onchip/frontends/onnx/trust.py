@@ -45,20 +45,21 @@ def _cut(text: str) -> str:
     return "".join(c if c.isprintable() or c.isspace() else "?" for c in short)
 
 
-def load_external(model: ModelProto, file: Path) -> None:
-    """Read weights that lie in other files of the same directory; paths that leave it are refused."""
+def load_external(model: ModelProto, file: Path) -> bool:
+    """Read weights that lie in other files of the same directory, if there are any; paths that leave it are refused."""
     from onnx import external_data_helper
 
     where = str(file)
     outside = list(_external(model))
     if not outside:
-        return
+        return False
     limit_bytes(sum(_external_bytes(t, file) for t in outside), where)
     try:
         external_data_helper.load_external_data_for_model(model, str(file.parent))
     except Exception as error:
         text = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise BadFile("OC1252", where, f"its external weights cannot be read: {text}") from error
+    return True
 
 
 def _external(model: ModelProto) -> Iterator[TensorProto]:
@@ -93,8 +94,11 @@ def _external_bytes(tensor: TensorProto, file: Path) -> int:
     return min(size, wanted) if wanted > 0 else size
 
 
-def checked(model: ModelProto, where: str) -> ModelProto:
-    """Refuse what breaks the rules of ONNX, and operators of other domains before that."""
+def checked(model: ModelProto, where: str, data: bytes | None = None) -> ModelProto:
+    """Refuse what breaks the rules of ONNX, and operators of other domains before that.
+
+    `data` are the model's bytes where they are at hand: the checker wants them, and making them anew takes time.
+    """
     import onnx
 
     from onchip.frontends.onnx.microsoft import MICROSOFT
@@ -116,7 +120,8 @@ def checked(model: ModelProto, where: str) -> ModelProto:
         if info.type.HasField("tensor_type") and not info.type.tensor_type.HasField("shape"):
             raise NotSupported("OC1353", f"{where}: {info.name}", "an input without a known number of dimensions")
     try:
-        onnx.checker.check_model(_with_output_shapes(model))
+        shaped = _with_output_shapes(model)
+        onnx.checker.check_model(data if data is not None and shaped is model else shaped)
     except Exception as error:
         text = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadFile("OC1251", where, f"it is no valid model: {text}") from error
