@@ -16,6 +16,7 @@ from onchip.cli.lists import table, tool
 from onchip.cli.options import Request, bind, load_chip, load_graph
 from onchip.cli.output import progress, show, show_json, write_file
 from onchip.errors import UsageError
+from onchip.files import NEXT
 from onchip.units import format_value
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _check(chip_name: str, output: Path | None) -> None:
     if output is not None and output.suffix != ".toml":
         fact = f"'{output}' does not end in .toml"
         raise UsageError("OC1008", "--output", fact, next="The chip of this machine is written as FILE.toml")
+    if output is not None and not output.resolve().parent.is_dir():  # known before minutes of probes
+        raise UsageError("OC1015", str(output), "cannot be written: No such file or directory", next=NEXT)
     if output is not None and chip_name != HOST:
         fact = f"--chip {chip_name[:80]} is a chip that there is: nothing is probed and written"
         raise UsageError("OC1008", "--output", fact, next="Leave -o out, or use --chip host")

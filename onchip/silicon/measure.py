@@ -113,7 +113,10 @@ def at_hand(threads: int | None = None, budget_s: float = 0.0) -> Machine:
 def check(graph: Graph, dtype: str, desk: Desk, *, is_probed: bool) -> None:
     """Refuse what this machine does not run or hold. Raises NotSupported (OC1510), DoesNotFit (OC2004)."""
     if dtype not in DTYPES or any(t.quantization is not None for t in graph.tensors):
-        fact, limit = f"is measured in {dtype if dtype not in DTYPES else 'integers'}", f"There are {', '.join(DTYPES)}"
+        fact, limit = (
+            f"cannot be measured in {dtype if dtype not in DTYPES else 'integers'}",
+            f"There are {', '.join(DTYPES)}",
+        )
         raise NotSupported("OC1510", graph.name, fact, limit=limit, next="Measure the float network")
     activations = sum(_elements(graph, name) for node in graph.nodes for name in node.outputs)
     needs = {graph.name: WORD_BYTES * (COPIES * graph.parameters() + activations)}

@@ -65,7 +65,9 @@ class OnnxRunner:
     def network(self, graph: Graph, dtype: str) -> OnnxNetwork:
         """Return a network ready to run. Raises NotSupported (OC1510) for another dtype than fp32."""
         if dtype != "fp32":
-            raise NotSupported("OC1510", graph.name, f"is measured in {dtype}", limit="Without torch in fp32 only")
+            raise NotSupported(
+                "OC1510", graph.name, f"cannot be measured in {dtype}", limit="Without torch in fp32 only"
+            )
         return OnnxNetwork(graph, self._start, clock=self._clock)
 
     def _start(self, model: onnx.ModelProto, threads: int | None = None) -> Any:

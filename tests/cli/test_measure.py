@@ -101,6 +101,7 @@ def test_memory_that_ends_is_one_line(onchip: Onchip, made: Made, monkeypatch: p
 def test_mistakes_are_one_line(onchip: Onchip, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onchip(*WORDS, "-o", tmp_path / "x.json").mistake("OC1008", 2)
     onchip("measure", "@resnet8", "--chip", "knl-7250", "-o", tmp_path / "x.toml").mistake("OC1008", 2)
+    onchip(*WORDS, "-o", tmp_path / "absent" / "x.toml").mistake("OC1015", 2)
     onchip("measure", "@resnet8", "--chip", "no-chip").mistake("OC1001", 2)
     onchip("measure", "@resnet8", "--seconds", "0").mistake("OC1008", 2)
     onchip("measure", "@resnet8", "--dtype", "int8").mistake("OC1510", 3)

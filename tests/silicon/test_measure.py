@@ -52,9 +52,9 @@ def test_runs_go_on_while_the_budget_lasts_and_end() -> None:
 def test_what_the_machine_does_not_run_or_hold_is_refused() -> None:
     graph = folded("@resnet8")
     check(graph, "fp32", DESK, is_probed=True)
-    with pytest.raises(NotSupported, match="OC1510 is measured in int8"):
+    with pytest.raises(NotSupported, match="OC1510 cannot be measured in int8"):
         check(graph, "int8", DESK, is_probed=False)
-    with pytest.raises(NotSupported, match="OC1510 is measured in integers"):
+    with pytest.raises(NotSupported, match="OC1510 cannot be measured in integers"):
         check(oc.quantize(graph, None), "fp32", DESK, is_probed=False)
     with pytest.raises(DoesNotFit, match="resnet8: OC2004 needs"):
         check(graph, "fp32", replace(DESK, free_bytes=8 * graph.parameters()), is_probed=False)

@@ -83,7 +83,7 @@ def test_without_torch_the_other_runtime_is_taken(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(measure, "find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType]
     machine = measure.at_hand(threads=1)
     assert machine.name.startswith("onnxruntime") and machine.threads == 1
-    with pytest.raises(NotSupported, match="OC1510 is measured in bf16"):
+    with pytest.raises(NotSupported, match="OC1510 cannot be measured in bf16"):
         machine.network(fold(pipeline.bind_batch(oc.read("@digits_cnn"))), "bf16")
 
 
