@@ -1,11 +1,13 @@
 // The panels in the order of the page. A new one: a file of its own here, and a line in this list.
 
 import type { Panel } from "../panel";
+import { actions } from "./actions";
 import { assumptions } from "./assumptions";
 import { compare } from "./compare";
 import { energy } from "./energy";
 import { filesPanel } from "./files";
 import { graph } from "./graph";
+import { knobs } from "./knobs";
 import { layers } from "./layers";
 import { memoryMap } from "./memory_map";
 import { roofline } from "./roofline";
@@ -18,11 +20,13 @@ export const panels: readonly Panel<any>[] = [
   compare,
   summary,
   waterfall,
+  actions,
   layers,
   roofline,
   timeline,
   memoryMap,
   energy,
+  knobs,
   graph,
   assumptions,
   filesPanel,
