@@ -98,7 +98,14 @@ def _matrix(kernel: Kernel, m: Machine) -> tuple[float, str]:
     is_first = node.op == "conv2d" and node.inputs[0] in kernel.graph.inputs and p.k // p.taps <= FIRST_CHANNELS
     if is_first and m.array.align == 1:
         p = replace(p, taps=kernel.shape(node.inputs[1])[1])  # a row of the window lies together
-    return _product_s(p, m, height, width), ""
+    return min(_product_s(way, m, height, width) for way in (p, _side_by_side(p, m))), ""
+
+
+def _side_by_side(p: Product, m: Machine) -> Product:
+    """Return groups that are narrower than the array as fewer products, whose weights are zero between groups."""
+    channels = ceil(p.k / p.taps)
+    together = min(p.batch, max((m.array.rows or 1) // channels, 1)) if p.taps > 1 else 1
+    return replace(p, batch=ceil(p.batch / together), n=p.n * together, k=p.k * together)
 
 
 def _product_s(p: Product, m: Machine, height: int, width: int) -> float:

@@ -107,6 +107,19 @@ def test_the_first_layer_takes_a_row_of_its_window() -> None:
     assert cycles(before=True) == pytest.approx(49 * 112 * 112 + fill)
 
 
+def test_narrow_groups_lie_side_by_side() -> None:
+    """32 groups of 8 channels on 128 x 128 cells: 2 products of 128 x 128 with 9 taps, 18 folds in the place of 288."""
+    sizes = {"N": 1, "C": 256, "H": 58, "W": 58, "K": 256, "R": 3, "S": 3, "groups": 32}
+    graph = draw("conv2d", tuple((key, str(size)) for key, size in sizes.items()))
+    ports = {"local.read": "65536 B/cycle", "local.weight_read": "65536 B/cycle", "local.accumulator": "64 MiB"}
+    chip = Chip.load("tpu-v3-core").replace(
+        {**FAST, **ports, "launch.per_run": "0 us", "matrix.units": 1, "published.units": 1}
+    )
+    chip = chip.replace({"peak.bf16": "30.8 TFLOPS"})
+    made = pipeline.forecast(graph, chip, dtype="bf16").device_s
+    assert made * chip.clock.core_hz == pytest.approx(18 * 56 * 56 + 2 * 128 + 128 - 2, rel=1e-3)
+
+
 def test_sums_apart_are_kernels_that_scale_three_times() -> None:
     """Vela's 0.75 cycles an element, three times what a product's sums take; fused they are part of the product."""
     builder = GraphBuilder("sum")
