@@ -80,6 +80,8 @@ MUTANTS = (
         "tests/lowering/test_float_nodes.py",
     ),
     # --- the machine at hand
+    Mutant("onchip/forecast/arrays.py", "deep = _deep(m)", "deep = rows", "tests/forecast/test_arrays.py"),
+    Mutant("onchip/forecast/layers.py", "SCALINGS = 3", "SCALINGS = 1", "tests/forecast/test_layers.py"),
     Mutant("onchip/forecast/cold.py", "(*gone[-1:], *gone[:-1])", "gone", "tests/forecast/test_cold.py"),
     Mutant(
         "onchip/forecast/products.py",

@@ -113,3 +113,11 @@ def test_a_narrower_dtype_packs_the_same_rows() -> None:
     chip = Chip.load("tpu-v5e").replace({**keys, "local.accumulator": "64 MiB"})  # pyright: ignore[reportArgumentType]
     wide, narrow = (array_cycles(Product(1, 16, 128, 1024), machine(chip, dtype)) for dtype in ("bf16", "int8"))
     assert (wide, narrow) == (8 * 128 + 382, 4 * 128 + 382)
+
+
+def test_what_is_read_again_comes_from_the_shared_level() -> None:
+    """8,192 x 4,096 x 4,096 fits no local memory; behind a shared level far memory moves each operand once."""
+    p, traffic = Product(1, 8192, 4096, 4096), Traffic(2.0 * 4096**2, 2.0 * 8192 * 4096, 2.0 * 8192 * 4096, 0.0)
+    alone = price_array_product(p, traffic, array_machine())
+    behind = price_array_product(p, traffic, machine(Chip.load("tpu-v4"), "bf16"))
+    assert behind.far_bytes == traffic.far < (alone.far_bytes or 0.0)
