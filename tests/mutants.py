@@ -442,6 +442,21 @@ MUTANTS = (
     Mutant(
         "onchip/reports/perfetto.py", "np.repeat([1, 0], n)", "np.repeat([0, 1], n)", "tests/reports/test_perfetto.py"
     ),
+    # --- pages
+    Mutant("onchip/reports/html.py", r'.replace("<", "\\u003c")', "", "tests/ir/test_page.py"),
+    Mutant(
+        "onchip/reports/chip_view.py",
+        "float(level.bandwidth_bytes_per_s * instances)",
+        "float(level.bandwidth_bytes_per_s)",
+        "tests/reports/test_views.py",
+    ),
+    Mutant("onchip/pages.py", "chip.hash == report.chip.hash", "chip.name", "tests/reports/test_views.py"),
+    Mutant(
+        "onchip/reports/energy_view.py",
+        "for row in energy.kernels",
+        "for row in energy.kernels[::-1]",
+        "tests/reports/test_views.py",
+    ),
 )
 
 

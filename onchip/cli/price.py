@@ -117,6 +117,7 @@ def whatif(
 ) -> None:
     """Print what changes of a chip are worth, and which of its numbers the time reacts to."""
     from onchip.reports import whatif as work
+    from onchip.reports.compare_view import whatif_page
 
     case = case_of(request, chip_name)
     base = case.price()
@@ -126,7 +127,7 @@ def whatif(
         try:
             return work.Variant(told, case.changed(dict(map(setting, texts))).price())
         except (NotSupported, DoesNotFit) as error:
-            return work.Variant(told, None, str(error))
+            return work.Variant(told, None, str(error), error.code)
 
     def reprice(change: dict[str, str]) -> Report | None:
         try:
@@ -141,7 +142,12 @@ def whatif(
     action = f"Next:  onchip estimate {request.words} {words}"
     text = work.whatif_text(base, variants, turned, action=action)
     made = work.whatif_json(base, variants, turned)
-    if output is not None:
+    if output is not None and is_page(output):
+        changed = [(v.text, v.report) for v in variants if v.report is not None]
+        left = [(v.text, v.code, v.refused) for v in variants if v.report is None]
+        knob = {"knobs": work.knobs_part(base, turned, f"onchip whatif {request.words} {words}")} if turned else {}
+        write_page(output, whatif_page(base, changed, left, work.verdict(base, variants, turned)).with_parts(**knob))
+    elif output is not None:
         write_file(output, dump(made) if output.suffix == ".json" else text)
     if as_json:
         show_json(made)

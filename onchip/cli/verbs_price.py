@@ -119,7 +119,7 @@ def whatif(
     knobs: Annotated[bool, typer.Option("--knobs", help="halve and double each number of the chip as well")] = False,
     effort: Effort = "default",
     as_json: AsJson = False,
-    output: Output = None,
+    output: PageOutput = None,
     quiet: Quiet = False,
 ) -> None:
     """Say what changes of a chip are worth: each --set, all together, or every number halved and doubled."""

@@ -31,6 +31,7 @@ class Variant:
     text: str
     report: Report | None
     refused: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

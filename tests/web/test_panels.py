@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from onchip.cli import run
 from onchip.units import format_value
 from tests.web.conftest import Open, data_of
 from tests.web.test_report import Sample, text_of
@@ -65,3 +67,18 @@ def test_chips_are_compared_and_open(sample: Sample, open_page: Open) -> None:
     assert page.locator("#summary .panel-body h2").inner_text() == f"digits_cnn on {other['chip']['name']}"
     assert text_of(page, "latency") == (other["latency_s"]["value"], format_value(other["latency_s"]["value"], "s"))
     assert "hailo-8" in page.locator(".refused").inner_text()
+
+
+def test_a_what_if_shows_the_run_as_it_is_beside_the_change(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "whatif.html"
+    words = ["whatif", "@digits_cnn", "--chip", "edge-npu-16", "--set", "dram.bandwidth=6.4GB/s", "-o", str(path), "-q"]
+    assert run([*words, "--set", "local.size=64B"]) == 0
+    page = open_page(path)
+    part = data_of(page)["parts"]["compare"]
+    assert [row["chip"] for row in part["rows"]] == ["as it is", "dram.bandwidth=6.4GB/s"]
+    assert [row["chip"] for row in part["refused"]] == ["local.size=64B", "dram.bandwidth=6.4GB/s and local.size=64B"]
+    assert page.locator(".ghost").count() == 0
+    page.get_by_role("button", name="dram.bandwidth=6.4GB/s", exact=True).first.click()
+    base, changed = data_of(page)["reports"]
+    assert text_of(page, "latency")[0] == changed["latency_s"]["value"] < base["latency_s"]["value"]
+    assert page.locator(".ghost").count() == sum(layer["macs"] > 0 for layer in base["layers"])

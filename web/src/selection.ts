@@ -70,8 +70,10 @@ export function shown(page: Page, selected: Selection): Report | null {
   return selected.side === "silicon" && report.silicon !== null ? report.silicon : report;
 }
 
-/** Return the other of the two, or null: what the roofline shows as ghosts. */
+/** Return what stands beside the shown report: the other program of the two, the run that a what-if began with, or null. */
 export function other(page: Page, selected: Selection): Report | null {
+  const base = (page.parts["compare"] as { base?: number | null } | undefined)?.base ?? null;
+  if (base !== null) return selected.report === base ? null : (page.reports[base] ?? null);
   const report = page.reports[selected.report] ?? null;
   if (report === null || report.silicon === null) return null;
   return selected.side === "silicon" ? report : report.silicon;

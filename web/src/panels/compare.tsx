@@ -27,6 +27,7 @@ interface Row {
 
 interface ComparePart {
   verdict: string;
+  base: number | null;
   rows: Row[];
   refused: { chip: string; code: string; error: string }[];
 }
@@ -55,8 +56,8 @@ function Whisker({ row, scale }: { row: Row; scale: (value: number) => number })
 }
 
 function Table({ part, selected }: { part: ComparePart; selected: Selection }) {
-  const [sort, set] = useState<{ key: Key; down: boolean }>({ key: "seconds", down: false });
-  const rows = useMemo(() => ordered(part.rows, sort.key, sort.down), [part, sort]);
+  const [sort, set] = useState<{ key: Key | null; down: boolean }>({ key: part.base === null ? "seconds" : null, down: false });
+  const rows = useMemo(() => (sort.key === null ? part.rows : ordered(part.rows, sort.key, sort.down)), [part, sort]);
   const scale = scaleLog(span(part.rows.flatMap((row) => [row.seconds, ...(ends(row.latency_s, row.batch) ?? [])])), [6, 154]);
   const head = (key: Key, title: string, className = "") => (
     <th scope="col" class={className} {...(sort.key === key ? { "aria-sort": sort.down ? ("descending" as const) : ("ascending" as const) } : {})}>
@@ -70,7 +71,7 @@ function Table({ part, selected }: { part: ComparePart; selected: Selection }) {
       <table class="layers">
         <thead>
           <tr>
-            {head("chip", "chip")}
+            {head("chip", part.base === null ? "chip" : "change")}
             <th scope="col">dtype</th>
             {head("seconds", "inference", "num")}
             <th scope="col">log scale, with band</th>
@@ -105,7 +106,7 @@ function Line({ row, scale, isChosen }: { row: Row; scale: (value: number) => nu
   const press = () => row.report !== null && select({ report: row.report, layer: null, cause: null, text: "" });
   return (
     <tr class={`layer-row${isChosen ? " chosen" : ""}`} onClick={press}>
-      <th scope="row">
+      <th scope="row" class="c-name" title={row.chip}>
         {row.report === null ? <span class="mono">{row.chip}</span> : (
           <button type="button" class="row-name link" aria-pressed={isChosen} title="show this chip's report below" onClick={(event) => { event.stopPropagation(); press(); }}>{row.chip}</button>
         )}
@@ -133,11 +134,11 @@ function Scatter({ part, selected }: { part: ComparePart; selected: Selection })
   const x = scaleLog(span(rows.map((row) => row.seconds)), [box.left, box.right]);
   const y = scaleLog(span(rows.map((row) => row.joules ?? 0)), [box.bottom, box.top]);
   const front = pareto(rows);
-  const powers = (scale: { domain(): number[] }) => {
+  const powers = (scale: { domain(): number[]; ticks(n: number): number[] }) => {
     const [low = 1, high = 1] = scale.domain();
     const found: number[] = [];
     for (let e = Math.ceil(Math.log10(low)); e <= Math.floor(Math.log10(high)); e++) found.push(10 ** e);
-    return found;
+    return found.length < 2 ? scale.ticks(4) : found;
   };
   return (
     <div ref={ref}>
@@ -149,7 +150,7 @@ function Scatter({ part, selected }: { part: ComparePart; selected: Selection })
         </g>
         <path class="front" d={front.map((row, i) => `${i ? "L" : "M"}${x(row.seconds)} ${y(row.joules ?? 1)}`).join("")} />
         {rows.map((row) => <Point key={row.chip} row={row} cx={x(row.seconds)} cy={y(row.joules ?? 1)} isFront={front.includes(row)} isChosen={row.report === selected.report} />)}
-        <Labels rows={front} x={x} y={y} box={box} />
+        <Labels rows={rows.length <= 8 ? rows : front} x={x} y={y} box={box} />
       </svg>
     </div>
   );
@@ -164,7 +165,7 @@ function Labels({ rows, x, y, box }: { rows: Row[]; x: (v: number) => number; y:
         if (taken.some((other) => Math.abs(other.x - at.x) < 90 && Math.abs(other.y - at.y) < 14)) return null;
         taken.push(at);
         const end = at.x > box.right - 110;
-        return <text key={row.chip} class="point-name" x={at.x + (end ? -9 : 9)} y={at.y + 4} text-anchor={end ? "end" : "start"}>{row.chip}</text>;
+        return <text key={row.chip} class="point-name" x={at.x + (end ? -9 : 9)} y={at.y + 4} text-anchor={end ? "end" : "start"}>{row.chip.length > 40 ? `${row.chip.slice(0, 39)}…` : row.chip}</text>;
       })}
     </>
   );
@@ -200,7 +201,7 @@ function Refused({ part }: { part: ComparePart }) {
   }
   return (
     <div class="refused">
-      <h3>Why not the other {part.refused.length === 1 ? "chip" : `${part.refused.length} chips`}</h3>
+      <h3>{part.base !== null ? "What cannot be priced" : `Why not the other ${part.refused.length === 1 ? "chip" : `${part.refused.length} chips`}`}</h3>
       <ul>{[...groups].map(([text, chips]) => <li key={text}><b>{chips.join(", ")}</b> {text}</li>)}</ul>
     </div>
   );
@@ -208,9 +209,10 @@ function Refused({ part }: { part: ComparePart }) {
 
 export const compare: Panel<ComparePart> = {
   name: "compare",
-  title: "Chips compared",
-  short: "Chips",
+  title: "Side by side",
+  short: "Compare",
   about: (part) => {
+    if (part.base !== null) return "Choose a row to see its report below; the roofline shows the run as it is beside it.";
     const inside = part.rows.filter((row) => row.report !== null).length;
     const others = inside < part.rows.length ? ` The ${inside} fastest are in this file; for another: onchip estimate --chip NAME.` : "";
     return `Choose a chip to see its report below.${others}`;

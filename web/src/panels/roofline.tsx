@@ -17,7 +17,8 @@ interface Roof {
 
 interface Point {
   layer: Layer;
-  intensity: number;
+  /** null: it has no DRAM traffic, all of its data is on chip */
+  intensity: number | null;
   achieved: number;
 }
 
@@ -25,7 +26,7 @@ function points(report: Report): Point[] {
   const found: Point[] = [];
   for (const layer of report.layers) {
     const seconds = layer.latency_s.value;
-    if (layer.macs > 0 && seconds > 0 && layer.intensity_op_per_byte !== null) {
+    if (layer.macs > 0 && seconds > 0) {
       found.push({ layer, intensity: layer.intensity_op_per_byte, achieved: (2 * layer.macs) / seconds });
     }
   }
@@ -37,6 +38,21 @@ function roofs(page: Page, report: Report): Roof[] {
   const chip = page.parts["chip"] as { memories?: Roof[] } | undefined;
   const near = chip?.memories?.filter((one) => one.name !== "DRAM" && one.bytes_per_s > 0) ?? [];
   return [{ name: "DRAM", bytes_per_s: report.chip.dram_bytes_per_s }, ...near];
+}
+
+/** Return the highest bandwidth. */
+function nearest(memories: Roof[]): number {
+  return Math.max(...memories.map((one) => one.bytes_per_s));
+}
+
+/** Roofs of other precisions, where the page has the chip; those with the same peak share one. */
+function peaks(page: Page, report: Report): { dtype: string; ops_per_s: number }[] {
+  const chip = page.parts["chip"] as { peaks?: { dtype: string; ops_per_s: number }[] } | undefined;
+  const found = new Map<number, string[]>();
+  for (const { dtype, ops_per_s: rate } of chip?.peaks ?? []) {
+    if (rate !== report.chip.peak_ops_per_s) found.set(rate, [...(found.get(rate) ?? []), dtype]);
+  }
+  return [...found].map(([rate, dtypes]) => ({ dtype: dtypes.join(", "), ops_per_s: rate }));
 }
 
 function decades(low: number, high: number): [number, number] {
@@ -61,21 +77,39 @@ function Chart({ report, page, selected }: { report: Report; page: Page; selecte
   const peak = report.chip.peak_ops_per_s;
   const ridge = peak / report.chip.dram_bytes_per_s;
   const all = [...measured, ...ghosts];
-  const xs = decades(Math.min(ridge / 8, ...all.map((p) => p.intensity)), Math.max(ridge * 8, ...all.map((p) => p.intensity)));
-  const ys = decades(Math.min(peak / 30, ...all.map((p) => p.achieved)), peak * 1.01);
-  const x = scaleLog(xs, [box.left, box.right]);
+  const known = all.flatMap((p) => p.intensity ?? []);
+  const strip = all.some((p) => p.intensity === null) ? 56 : 0;
+  const outer = box.right;
+  box.right -= strip;
+  const flat = peaks(page, report);
+  const xs = decades(Math.min(ridge / 8, ...known), Math.max(ridge * 8, ...known));
+  const ys = decades(Math.min(peak / 30, ...all.map((p) => p.achieved)), Math.max(peak, ...flat.map((one) => one.ops_per_s)) * 1.01);
+  const log = scaleLog(xs, [box.left, box.right]);
+  const x = (intensity: number | null) => (intensity === null ? outer - strip / 2 + 4 : log(intensity));
   const y = scaleLog(ys, [box.bottom, box.top]).clamp(true);
   const radius = scaleSqrt([0, Math.max(...all.map((p) => p.layer.latency_s.value), 1e-12)], [1.5, Math.min(24, width / 26)]);
   const chosen = place(report, selected.layer);
   return (
     <div ref={ref}>
       <svg data-drawing class="roofline" width={width} height={height} role="group" aria-label="Roofline of the chip with the layers of the network">
-        <Axes x={x} y={y} xs={xs} ys={ys} box={box} />
+        <Axes x={x} y={y} xs={xs} ys={ys} box={box} isCut={strip > 0} />
         {memories.map((roof) => (
           <Line key={roof.name} roof={roof} peak={peak} x={x} y={y} xs={xs} ys={ys} box={box} />
         ))}
-        <line class="roof" x1={x(Math.min(xs[1], ridge))} x2={box.right} y1={y(peak)} y2={y(peak)} />
-        <text class="roof-name" x={box.right} y={y(peak) + 15} text-anchor="end">{report.dtype} peak {format(peak, "op/s")}</text>
+        {flat.map((one) => (
+          <g key={one.dtype} class="near">
+            <line class="roof" x1={x(Math.max(xs[0], one.ops_per_s / nearest(memories)))} x2={box.right} y1={y(one.ops_per_s)} y2={y(one.ops_per_s)} />
+            <text class="roof-name" x={box.right - 4} y={y(one.ops_per_s) - 5} text-anchor="end">{one.dtype} {format(one.ops_per_s, "op/s")}</text>
+          </g>
+        ))}
+        <line class="roof" x1={x(Math.min(xs[1], ridge))} x2={outer} y1={y(peak)} y2={y(peak)} />
+        <text class="roof-name strong" x={Math.max(box.left + 110, Math.min(x(ridge) + 6, box.right - 130))} y={y(peak) - 6}>{report.dtype} peak {format(peak, "op/s")}</text>
+        {strip > 0 && (
+          <g class="tick">
+            <line x1={box.right + 8} x2={box.right + 8} y1={box.top} y2={box.bottom} class="split" />
+            <text x={outer - strip / 2 + 4} y={box.bottom + 15} text-anchor="middle">on chip</text>
+          </g>
+        )}
         {ghosts.map((p) => (
           <circle key={p.layer.name} class="ghost" cx={x(p.intensity)} cy={y(p.achieved)} r={radius(p.layer.latency_s.value)} />
         ))}
@@ -91,6 +125,7 @@ function Chart({ report, page, selected }: { report: Report; page: Page; selecte
 }
 
 type Scale = (value: number) => number;
+type Across = (value: number | null) => number;
 interface Box {
   left: number;
   right: number;
@@ -98,7 +133,7 @@ interface Box {
   bottom: number;
 }
 
-function Axes({ x, y, xs, ys, box }: { x: Scale; y: Scale; xs: [number, number]; ys: [number, number]; box: Box }) {
+function Axes({ x, y, xs, ys, box, isCut }: { x: Scale; y: Scale; xs: [number, number]; ys: [number, number]; box: Box; isCut: boolean }) {
   const plain = (n: number) => (n >= 1 ? format(n).replace(/\.0+$/, "") : `${n}`);
   const across = powers(xs);
   const every = Math.ceil(across.length / 9);
@@ -107,7 +142,7 @@ function Axes({ x, y, xs, ys, box }: { x: Scale; y: Scale; xs: [number, number];
       {across.map((t, i) => (
         <g key={`x${t}`}>
           <line x1={x(t)} x2={x(t)} y1={box.top} y2={box.bottom} />
-          {i % every === 0 && <text x={x(t)} y={box.bottom + 15} text-anchor="middle">{t >= 1e4 ? format(t, "op").replace(/ ?OP$/, "").replace(".0", "") : plain(t)}</text>}
+          {i % every === 0 && !(isCut && i === across.length - 1) && <text x={x(t)} y={box.bottom + 15} text-anchor="middle">{t >= 1e4 ? format(t, "op").replace(/ ?OP$/, "").replace(".0", "") : plain(t)}</text>}
         </g>
       ))}
       {powers(ys).map((t) => (
@@ -144,7 +179,7 @@ function Line({ roof, peak, x, y, xs, ys, box }: { roof: Roof; peak: number; x: 
 
 interface BubbleProps {
   p: Point;
-  x: Scale;
+  x: Across;
   y: Scale;
   r: number;
   selected: Selection;
@@ -162,8 +197,8 @@ function Bubble({ p, x, y, r, selected, isChosen, isFirst }: BubbleProps) {
     <>
       <b>{layer.name}</b>
       <p>{format(layer.latency_s.value, "s")}, {format(layer.share, "%")} of the time; bound by {layer.bound}</p>
-      <p>{format(p.achieved, "op/s")} of {format(layer.attainable_ops_per_s, "op/s")} that DRAM allows: {format(reached, "%")}</p>
-      <p>{format(p.intensity)} OP/B; {format(layer.utilization, "%")} of the peak</p>
+      <p>{format(p.achieved, "op/s")} of {format(layer.attainable_ops_per_s, "op/s")} under the roof: {format(reached, "%")}</p>
+      <p>{p.intensity === null ? "no DRAM traffic" : `${format(p.intensity)} OP/B`}; {format(layer.utilization, "%")} of the peak</p>
     </>
   );
   const press = pressable(() => toggle(layer.name));
@@ -183,7 +218,7 @@ function Bubble({ p, x, y, r, selected, isChosen, isFirst }: BubbleProps) {
   );
 }
 
-function Marker({ p, x, y, box }: { p: Point; x: Scale; y: Scale; box: Box }) {
+function Marker({ p, x, y, box }: { p: Point; x: Across; y: Scale; box: Box }) {
   const [cx, cy, top] = [x(p.intensity), y(p.achieved), y(p.layer.attainable_ops_per_s)];
   const right = cx < (box.left + box.right) / 2;
   return (
@@ -195,6 +230,11 @@ function Marker({ p, x, y, box }: { p: Point; x: Scale; y: Scale; box: Box }) {
       </text>
     </g>
   );
+}
+
+function ghostName(page: Page, selected: Selection): string {
+  if (page.parts["compare"] !== undefined) return "as it is";
+  return selected.side === "silicon" ? "our program" : "on silicon";
 }
 
 function draw(report: Report, page: Page, selected: Selection) {
@@ -211,9 +251,9 @@ function draw(report: Report, page: Page, selected: Selection) {
           </span>
         ))}
         {other(page, selected) !== null && (
-          <span><i class="swatch round open" aria-hidden="true" /> {selected.side === "silicon" ? "our program" : "on silicon"}</span>
+          <span><i class="swatch round open" aria-hidden="true" /> {ghostName(page, selected)}</span>
         )}
-        <span class="dim">area: time{hidden > 0 && `; ${hidden} layers without MACs or DRAM traffic are not drawn`}{drawable > MOST && `; the ${MOST} longest are drawn`}</span>
+        <span class="dim">area: time{page.parts["chip"] !== undefined && "; dashed roofs: bytes of that memory, other precisions"}{hidden > 0 && `; ${hidden} layers without MACs are not drawn`}{drawable > MOST && `; the ${MOST} longest are drawn`}</span>
       </p>
     </>
   );

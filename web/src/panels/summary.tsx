@@ -1,18 +1,18 @@
 // R1: the verdict, what to try first, and the key numbers with band and provenance.
 
 import type { ComponentChild } from "preact";
-import { format } from "../format";
+import { change, format } from "../format";
 import type { Panel } from "../panel";
-import { other, select, type Selection, shown } from "../selection";
+import { select, type Selection, shown } from "../selection";
 import type { Page, Quantity, Report } from "../types";
 import { Band, bandText, Big, Command, Num, Origin } from "../ui";
 import { EVIDENCE } from "../words";
 
 interface FirstAction {
   text: string;
-  gain: string;
   command: string;
-  risk?: string;
+  risk: string;
+  verified: { time: number; energy: number | null };
 }
 
 function Tile(props: { label: string; children: ComponentChild; q?: Quantity | null; note?: ComponentChild }) {
@@ -74,36 +74,34 @@ function Tiles({ report }: { report: Report }) {
   );
 }
 
-function First({ page, report }: { page: Page; report: Report }) {
-  const part = page.parts["actions"] as { actions?: FirstAction[]; next?: string } | undefined;
+function First({ page }: { page: Page }) {
+  const part = page.parts["actions"] as { actions?: FirstAction[] } | undefined;
   const first = part?.actions?.[0];
   if (first !== undefined) {
     return (
       <p class="first">
         <b>Try first</b>
-        <span>{first.text}: {first.gain}{first.risk && <em> ({first.risk})</em>}</span>
+        <span>
+          {first.text}: {change(first.verified.time)} time
+          {first.verified.energy !== null && `, ${change(first.verified.energy)} energy`}
+          {first.risk && <em> ({first.risk})</em>}
+        </span>
         <Command text={first.command} />
       </p>
     );
   }
-  const next = part?.next ?? `onchip compare @${report.model.name}`;
-  return part === undefined ? null : (
-    <p class="first">
-      <b>Next</b>
-      <Command text={next} />
-    </p>
-  );
+  return null;
 }
 
 function draw(report: Report, page: Page, selected: Selection) {
   const whole = page.reports[selected.report];
-  const both = other(page, selected) !== null;
+  const both = whole !== undefined && whole.silicon !== null;
   const chip = report.chip;
   return (
     <>
       {page.parts["compare"] !== undefined && <h2>{report.model.name} on {chip.name}</h2>}
       <p class="verdict">{page.told[selected.report]?.verdict}</p>
-      <First page={page} report={report} />
+      {selected.report === 0 && <First page={page} />}
       {both && (
         <div class="sides" role="group" aria-label="Whose program">
           <button type="button" aria-pressed={selected.side === "silicon"} onClick={() => select({ side: "silicon" })}>

@@ -41,7 +41,7 @@ function Chart({ parts, whole, title, selected }: { parts: Part[]; whole: number
   return (
     <div ref={ref}>
       <svg data-drawing width={width} height={height} role="group" aria-label={title}>
-        {x.ticks(narrow ? 3 : 5).map((t) => (
+        {x.ticks(Math.max(1, Math.min(6, Math.floor((width - left - right) / 75)))).map((t) => (
           <g key={t} class="tick">
             <line x1={x(t)} x2={x(t)} y1={0} y2={height - 20} />
             <text x={x(t)} y={height - 6} text-anchor="middle">{format(t, "s")}</text>
