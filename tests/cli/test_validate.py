@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from onchip.silicon.measurements import COLUMNS
@@ -83,3 +84,41 @@ def test_a_bad_file_is_a_mistake(onchip: Onchip, file: Path, tmp_path: Path) -> 
     assert "row 3, column value: 'fast' is no number above 0." in onchip("validate", file).mistake("OC1502", 2)
     onchip("validate", tmp_path / "absent.csv").mistake("OC1501", 2)
     onchip("validate", tmp_path).mistake("OC1501", 2)
+
+
+def test_the_json_is_what_the_issue_promised(onchip: Onchip, file: Path) -> None:
+    """Written from the promise, not from the published schema: names, kinds, null under three rows."""
+    number, maybe = {"type": "number"}, {"type": ["number", "null"]}
+    text = {"type": "string"}
+    group = dict.fromkeys(GROUP, number) | dict.fromkeys(("chip", "workload", "metric", "dtype", "timing"), text)
+    group |= dict.fromkeys(("rank_correlation", "baseline_roofline_median", "baseline_simple_median"), maybe)
+    refused = {
+        "type": "object",
+        "required": ["row", "reason"],
+        "properties": {"row": {"type": "integer"}, "reason": text},
+    }
+    promised = {
+        "type": "object",
+        "required": ["groups", "refused", "seconds"],
+        "properties": {
+            "groups": {"items": {"type": "object", "required": sorted(GROUP), "properties": group}},
+            "refused": {"items": refused},
+            "seconds": number,
+        },
+    }
+    made = onchip("validate", file, "--json").json
+    jsonschema.Draft202012Validator(promised).validate(made)
+    two = file.with_name("two.csv")
+    two.write_text("\n".join((",".join(COLUMNS), *ROWS[:2])) + "\n")
+    (small,) = onchip("validate", two, "--json").json["groups"]
+    assert small["n"] == 2 and small["rank_correlation"] is None
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"\xff\xfe", b"a,b\n", b"x" * (70 << 20), ",".join(COLUMNS).encode() + b"\n,,,\n"]
+)
+def test_a_file_that_is_none_exits_with_2(onchip: Onchip, tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "junk.csv"
+    path.write_bytes(junk)
+    done = onchip("validate", path)
+    assert done.code == 2 and "OC150" in done.err and "Traceback" not in done.err
