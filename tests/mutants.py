@@ -438,6 +438,8 @@ MUTANTS = (
     Mutant(
         "onchip/silicon/host.py", "max(call, BEFORE * call + device_s)", "call + device_s", "tests/silicon/test_host.py"
     ),
+    Mutant("onchip/reports/timeline.py", "prepend=0", "prepend=1", "tests/reports/test_timeline.py"),
+    Mutant("onchip/reports/memory_map.py", "deaths[p.tensor])", "births[p.tensor])", "tests/reports/test_timeline.py"),
     Mutant("onchip/reports/tracks.py", "if c == 0)", "if c >= 0)", "tests/reports/test_tracks.py"),
     Mutant(
         "onchip/reports/perfetto.py", "np.repeat([1, 0], n)", "np.repeat([0, 1], n)", "tests/reports/test_perfetto.py"

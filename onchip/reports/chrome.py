@@ -95,4 +95,4 @@ def _counters(program: Program, trace: Trace) -> Iterator[str]:
     yield sample("local memory in use", trace.cycles, "bytes", 0)
     width, values = dram_use(program, trace, windows=WINDOWS)
     for at, value in enumerate([*values.tolist(), 0.0]):
-        yield sample("DRAM", at * width, "bytes per cycle", value)
+        yield sample("DRAM, all cores", at * width, "bytes per cycle", value)

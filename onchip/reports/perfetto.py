@@ -3,7 +3,7 @@
 In: a Program and a Trace of it, with events or without. Out: the bytes of a `Trace` message. One process (core 0 of the
 chip), a thread for the kernels and one for each place (`ir/events.py`); a slice for every kernel and every event; flows
 from what signals data to what waits for it; counters: local memory that the kernel's buffers take, bytes per cycle from
-and to DRAM. Time is in nanoseconds, rounded down; the arguments of a slice have the exact cycles.
+and to DRAM, over all cores. Time is in nanoseconds, rounded down; the arguments of a slice have the exact cycles.
 Source of field numbers: perfetto.dev/docs/reference/trace-packet-proto.
 """
 
@@ -59,7 +59,7 @@ def _tracks(trace: Trace) -> list[bytes]:
     for rank, (uuid, name) in enumerate(threads):
         thread = pb.message(4, pb.number(1, 1), pb.number(2, rank + 2), pb.text(5, name))
         rows.append(pb.number(1, uuid) + pb.number(5, PROCESS) + thread + pb.number(12, rank + 1))
-    for uuid, name, unit in ((LOCAL, "local memory in use", "B"), (DRAM, "DRAM", "B/cycle")):
+    for uuid, name, unit in ((LOCAL, "local memory in use", "B"), (DRAM, "DRAM, all cores", "B/cycle")):
         rows.append(
             pb.number(1, uuid) + pb.text(2, name) + pb.number(5, PROCESS) + pb.message(8, pb.text(6, unit))
         )  # fmt: skip

@@ -3,8 +3,8 @@
 In: a Program and a Trace of it with events. Out: the JSON object of the panel `timeline`:
 
     version, cycles, clock_hz, cores; local_bytes, dram_bytes_per_cycle   the chip's
-    kernels     [{name, start, cycles, bound, local_bytes, dram_bytes_per_cycle (what one core gets), busy: {matrix,
-                vector}}], cycles of the core's clock
+    kernels     [{name, start, cycles, bound, local_bytes, cores (that have work), dram_bytes_per_cycle (what one of
+                them gets), busy: {matrix, vector}}], cycles of the core's clock
     places      load, weights, matrix, vector, store: the rows
     n_events    pieces of work that are drawn; LOOP and NOP are not
     n_recorded  kernels, from the first on, that have them; `cut` says what is left out, or ""
@@ -70,6 +70,7 @@ def _kernel(kernel: KernelTrace, rate: float) -> Json:
         "cycles": kernel.cycles,
         "bound": kernel.bound,
         "local_bytes": kernel.local_peak_bytes,
+        "cores": kernel.cores,
         "dram_bytes_per_cycle": rate,
         "busy": {"matrix": kernel.matrix_busy, "vector": kernel.vector_busy},
     }

@@ -152,13 +152,18 @@ def dram_service(program: Program, trace: Trace) -> tuple[Floats, Floats, Floats
 
 
 def dram_use(program: Program, trace: Trace, *, windows: int) -> tuple[int, Floats]:
-    """Return the width of a window in cycles, and the bytes per cycle that the core moves in each."""
+    """Return the width of a window in cycles, and the bytes per cycle that all cores together move in each.
+
+    The others are taken to move what core 0 moves, as in the report's DRAM traffic.
+    """
     if not trace.n_recorded:
         return 1, np.zeros(0)
     last = trace.kernels[trace.n_recorded - 1]
     until = last.start + last.cycles
     width = max(1, -(-until // windows))
     begins, ends, sizes = dram_service(program, trace)
+    kernels = trace.events["kernel"][trace.events["dram_bytes"] > 0]
+    sizes *= np.array([kernel.cores for kernel in trace.kernels])[kernels]
     moved = np.cumsum(sizes)
     at = np.stack([begins, ends], axis=1).reshape(-1)
     total = np.stack([moved - sizes, moved], axis=1).reshape(-1)

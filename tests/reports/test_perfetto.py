@@ -135,10 +135,10 @@ def test_counters_are_the_memory_of_kernels_and_the_bytes_of_windows() -> None:
     local = [(int(k.start * rate), float(k.local_peak_bytes)) for k in trace.kernels]
     assert found.samples["local memory in use"] == [*local, (int(trace.cycles * rate), 0)]
     width, values = dram_use(program, trace, windows=4096)
-    assert [v for _, v in found.samples["DRAM"]] == [*values.tolist(), 0]
-    assert [t for t, _ in found.samples["DRAM"]] == [int(i * width * rate) for i in range(len(values) + 1)]
+    assert [v for _, v in found.samples["DRAM, all cores"]] == [*values.tolist(), 0]
+    assert [t for t, _ in found.samples["DRAM, all cores"]] == [int(i * width * rate) for i in range(len(values) + 1)]
     assert {t.name: t.counter.unit_name for t in found.tracks.values() if t.HasField("counter")} == {
-        "local memory in use": "B", "DRAM": "B/cycle",
+        "local memory in use": "B", "DRAM, all cores": "B/cycle",
     }  # fmt: skip
     process = next(t for t in found.tracks.values() if t.HasField("process"))
     assert process.process.process_name == "edge-npu-16, core 0 of 1: digits_cnn int8"

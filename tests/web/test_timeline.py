@@ -187,3 +187,19 @@ def test_axe_finds_nothing_wrong(scheme: str, open_page: Open, axe: Callable[[An
     for panel in ("timeline", "memory_map"):
         page.locator(f"#{panel} summary").click()
     assert axe(page) == []
+
+
+def test_the_dram_counter_is_the_traffic_of_all_cores(open_page: Open, sample: Sample) -> None:
+    page = open_page(sample("gpu"))
+    page.wait_for_selector("#timeline details")
+    part, report = data_of(page)["parts"]["timeline"], data_of(page)["reports"][0]
+    assert [k["cores"] for k in part["kernels"]] == [layer["cores"] for layer in report["layers"]]
+    rates = page.evaluate("onchipRates(onchip.page.parts.timeline, 300)")
+    seconds = part["cycles"] / part["clock_hz"]
+    assert sum(rates) / len(rates) * seconds == pytest.approx(report["memory"]["dram_traffic_bytes"])
+    assert max(rates) <= report["chip"]["dram_bytes_per_s"] * (1 + 1e-9)
+    width = int(page.locator(CANVAS).evaluate("c => c.clientWidth"))
+    for x in range(LEFT + 20, width - 20, 97):
+        page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + 5 * (ROW + GAP) + 44 + GAP + 20})
+        told = page.locator(".tip p").first.inner_text()
+        assert told.startswith("DRAM ") and told.endswith(format_value(report["chip"]["dram_bytes_per_s"], "B/s")), told

@@ -7,6 +7,9 @@ export interface KernelSpan {
   cycles: number;
   bound: string;
   local_bytes: number;
+  /** that have work */
+  cores: number;
+  /** what one of them gets */
   dram_bytes_per_cycle: number;
   busy: { matrix: number; vector: number };
 }
@@ -39,7 +42,7 @@ export interface Row {
   bytes: Float64Array | null;
 }
 
-/** When the DRAM port serves requests, and the bytes it has moved before each. */
+/** When the DRAM port serves requests of core 0, and the bytes that all cores have moved before each. */
 export interface Port {
   begin: Float64Array;
   end: Float64Array;
@@ -140,7 +143,7 @@ function port(part: TimelinePart, rows: Row[]): Port {
     while (kernel + 1 < part.kernels.length && part.kernels[kernel + 1]!.start <= start) kernel++;
     made.begin[i] = time = Math.max(time, start);
     made.end[i] = time += bytes / (part.kernels[kernel]?.dram_bytes_per_cycle ?? 1);
-    made.moved[i + 1] = made.moved[i]! + bytes;
+    made.moved[i + 1] = made.moved[i]! + bytes * (part.kernels[kernel]?.cores ?? 1);
   }
   return made;
 }

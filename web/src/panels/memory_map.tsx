@@ -147,7 +147,7 @@ function addresses(pen: Pen, space: Space, y: (address: number) => number): void
   const { c, width, colour } = pen;
   const most = limit(space);
   c.fillStyle = colour("line");
-  if (space.banks > 0 && space.banks <= 64) {
+  if (space.banks > 0 && space.banks <= 16) {
     for (let bank = 0; bank <= space.banks; bank++) {
       const at = (space.size / space.banks) * bank;
       if (at <= most) c.fillRect(LEFT, Math.round(y(at)), width - LEFT, 1);

@@ -205,7 +205,7 @@ function told(pen: Pen, part: TimelinePart, time: Timeline | undefined, x: numbe
   const [from, to] = [pen.at(x - 0.5), pen.at(x + 0.5)];
   if (found === "dram") {
     const rate = ((movedBefore(time.port, to) - movedBefore(time.port, from)) / (to - from)) * part.clock_hz;
-    return <>{head}<p>DRAM {format(rate, "B/s")} of {format(part.dram_bytes_per_cycle * part.clock_hz, "B/s")}, by one core</p></>;
+    return <>{head}<p>DRAM {format(rate, "B/s")} of {format(part.dram_bytes_per_cycle * part.clock_hz, "B/s")}</p></>;
   }
   return toldWork(pen, part, time.rows[found]!, time.lines, x, head);
 }
@@ -280,8 +280,8 @@ function Shares({ part, time, chosen }: { part: TimelinePart; time: Timeline; ch
 export const timeline: Panel<TimelinePart> = {
   name: "timeline",
   title: "Timeline",
-  about: (part) =>
-    `What each unit of one core does, every instruction of the run. A bar's height is the share of its pixel in which the unit is busy; zoom in and each instruction is a box.${part.cores > 1 ? ` Core 0 of ${grouped(part.cores)}: the others run the same program on their share.` : ""}`,
+  about: (part, page) =>
+    `${page.reports[0]?.silicon ? "Our program, not the vendor's: exact on a machine with this chip's numbers. " : ""}What each unit of one core does, every instruction of the run. A bar's height is the share of its pixel in which the unit is busy; zoom in and each instruction is a box.${part.cores > 1 ? ` Core 0 of ${grouped(part.cores)}: the others run the same program on their share.` : ""}`,
   draw: (part, page, selected) => <Chart part={part} page={page} selected={selected} />,
   csv: (part) => {
     const rows = decoded(part)?.rows ?? [];
@@ -290,5 +290,13 @@ export const timeline: Panel<TimelinePart> = {
   },
 };
 
-/** For scripts and tests: the window, in cycles. */
-Object.assign(globalThis, { onchipWindow: view, onchipSetView: setView });
+/** Bytes per second that all cores move from and to DRAM, in n equal parts of the run. */
+function rates(part: TimelinePart, n: number): number[] {
+  const port = decoded(part)?.port;
+  if (port === undefined) return [];
+  const each = part.cycles / n;
+  return Array.from({ length: n }, (_, i) => ((movedBefore(port, (i + 1) * each) - movedBefore(port, i * each)) / each) * part.clock_hz);
+}
+
+// for scripts and tests: the window, in cycles, and what the DRAM counter draws
+Object.assign(globalThis, { onchipWindow: view, onchipSetView: setView, onchipRates: rates });
