@@ -29,7 +29,9 @@ from tests.mappings import legal_mappings, remapped
 from tests.networks import network, small_chip
 
 MODEL = Model("witness", "", 0, 0)
-SCALE_SIM = Path(__file__).parents[2] / "examples" / "scale_sim" / "array-128.cfg"
+ARRAY = """[architecture_presets]
+ArrayHeight: 128\nArrayWidth: 128\nIfmapSramSzkB: 4096\nFilterSramSzkB: 4096\nOfmapSramSzkB: 4096
+Dataflow: ws\nBandwidth: 64\n[run_presets]\nInterfaceBandwidth: USER\n"""
 Gaps = NDArray[np.float64]
 
 
@@ -99,12 +101,13 @@ def test_what_is_played_tile_by_tile_is_near_the_program(chip: str) -> None:
     assert len(apart) >= 9 and np.median(np.abs(apart)) <= 0.02 and np.max(np.abs(apart)) <= 0.15, apart
 
 
-def test_the_depth_outside_leaves_little_for_the_end() -> None:
+def test_the_depth_outside_leaves_little_for_the_end(tmp_path: Path) -> None:
     """128 x 768 x 768 at 64 B/cycle: 786,432 bytes are 12,288 cycles; nothing else may be more than 5 %."""
     b = GraphBuilder("projection")
     weight = b.constant("w", np.zeros((768, 768), np.float32))
     b.output(str(b.node("linear", (b.input("x", (128, 768)), weight), "fc")))
-    chip = Chip.load(SCALE_SIM).replace({"matrix.weight_load": "hidden"})
+    (tmp_path / "array.cfg").write_text(ARRAY, encoding="utf-8")
+    chip = Chip.load(tmp_path / "array.cfg").replace({"matrix.weight_load": "hidden"})
     planned = plan(pipeline.compile_graph(b.finish(), chip, dtype="int8"), chip, "int8")
     (kernel,) = planned.kernels
     mine = exact(planned, kernel, kernel.mapping)
