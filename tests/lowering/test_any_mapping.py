@@ -71,10 +71,10 @@ def test_random_legal_mappings() -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 2])
-@pytest.mark.parametrize("order", ["n b p q k", "b p q n k", "b p q k n"])
+@pytest.mark.parametrize(("order", "tc"), [("n b p q k", 4), ("b p q n k", 4), ("b p q k n", 4), ("b p q k n", 6)])
 @pytest.mark.parametrize("packing", ["CRS", "C"])
-def test_tiles_along_every_axis(packing: str, order: str, slots: int) -> None:
-    """2 images, 3 x 3 output tiles, 3 channel tiles, 3 depth tiles, and the folds of each: up to nine loops."""
+def test_tiles_along_every_axis(packing: str, order: str, tc: int, slots: int) -> None:
+    """2 images, 3 x 3 output tiles, 3 channel tiles, 3 depth tiles or 2, and the folds of each: up to nine loops."""
     rng = np.random.default_rng(0)
     b = GraphBuilder("cut")
     weight = b.constant("w", rng.standard_normal((11, 2, 2, 12), dtype=np.float32))
@@ -82,7 +82,7 @@ def test_tiles_along_every_axis(packing: str, order: str, slots: int) -> None:
     chip = Chip.load("tiny-npu-4").replace({"matrix.row_packing": packing})
     planned = plan(int8(b.finish(), chip), chip, "int8")
     (kernel,) = planned.kernels
-    mapping = Mapping(1, 2, 2, 4, 4, order.startswith("n"), slots=slots, depth_outer=order.endswith("n"))
+    mapping = Mapping(1, 2, 2, 4, tc, order.startswith("n"), slots=slots, depth_outer=order.endswith("n"))
     assert f"order {order} slots" in str(mapping)
-    assert mapping.counts(kernel.shape) == {"g": 1, "b": 2, "p": 3, "q": 3, "n": 3, "k": 3}
+    assert mapping.counts(kernel.shape) == {"g": 1, "b": 2, "p": 3, "q": 3, "n": 3, "k": 12 // tc}
     assert check(replace(planned, kernels=(remapped(kernel, mapping, chip),)), 0)
