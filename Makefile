@@ -4,7 +4,7 @@ BIN := .venv/bin
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check slow mutants bench setup-ui clean
+.PHONY: demo test check slow mutants bench goldens setup-ui clean
 
 demo: .venv/.torch
 	$(BIN)/onchip demo
@@ -28,6 +28,10 @@ check: .venv/.dev
 
 slow: .venv/.dev
 	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+# after a change of what is printed: write the transcripts anew, and look at git diff tests/golden
+goldens: .venv/.dev
+	ONCHIP_WRITE_GOLDENS=1 $(BIN)/python -m pytest -q tests/cli/test_goldens.py -k golden_one
 
 mutants: .venv/.dev
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -27,11 +27,12 @@ def diff(
         raise UsageError(
             "OC1008", "--format", f"no format is named '{form[:40]}'", limit=f"There are {', '.join(FORMS)}"
         )
+    action = f"Next:  onchip report {after} -o report.html   (where the time goes now, and what to change)"
     limits = [parse_limit(text) for text in fail_on]
     found = compare(read_report(before), read_report(after))
     over, layers = broken(found, limits), 0 if verbose else 12
     made = {
-        "text": lambda: diff_text(found, over, layers=layers),
+        "text": lambda: diff_text(found, over, action=action, layers=layers),
         "markdown": lambda: diff_markdown(found, over, layers=layers),
         "github": lambda: workflow_text(found, over),
     }[form]()

@@ -138,14 +138,15 @@ def whatif(
     with working(f"{request.model}: what if"):
         variants = [priced([text]) for text in sets] + ([priced(sets)] if len(sets) > 1 else [])
         turned = work.knobs(base, case.chip, reprice) if knobs or not sets else ()
-    words = chip_words(chip_name, None) + "".join(f" --set {text}" for text in sets)
-    action = f"Next:  onchip estimate {request.words} {words}"
+    told = next((variant.text for variant in reversed(variants) if variant.report is not None), "")
+    action = f"Next:  onchip estimate {request.words} {_taken(chip_name, told.split(' and ') if told else [])}"
     text = work.whatif_text(base, variants, turned, action=action)
     made = work.whatif_json(base, variants, turned)
     if output is not None and is_page(output):
         changed = [(v.text, v.report) for v in variants if v.report is not None]
         left = [(v.text, v.code, v.refused) for v in variants if v.report is None]
-        knob = {"knobs": work.knobs_part(base, turned, f"onchip whatif {request.words} {words}")} if turned else {}
+        command = f"onchip whatif {request.words} {chip_words(chip_name, None)}"
+        knob = {"knobs": work.knobs_part(base, turned, command)} if turned else {}
         write_page(output, whatif_page(base, changed, left, work.verdict(base, variants, turned)).with_parts(**knob))
     elif output is not None:
         write_file(output, dump(made) if output.suffix == ".json" else text)
@@ -153,6 +154,13 @@ def whatif(
         show_json(made)
     else:
         show(work.verdict(base, variants, turned) if quiet else text)
+
+
+def _taken(chip_name: str, settings: Sequence[str]) -> str:
+    """Return settings as words of `estimate`, whose chip is no setting."""
+    chip = next((text.removeprefix("chip=") for text in settings if text.startswith("chip=")), chip_name)
+    own = "".join(f" --set {text}" for text in settings if not text.startswith("chip="))
+    return chip_words(chip, None) + own
 
 
 def compare(request: Request, chips: list[str] | None, *, as_json: bool, output: Path | None, quiet: bool) -> None:

@@ -142,3 +142,14 @@ def test_a_page_has_actions_and_knobs_with_the_numbers_of_the_commands(onchip: O
     words = [*shlex.split(parts["knobs"]["command"])[1:], "--set", "clock.core=200MHz", "--json"]
     faster = onchip(*words).json["variants"][-1]["report"]["latency_s"]["value"]
     assert points[2] == faster / parts["knobs"]["seconds"] - 1
+
+
+def test_the_next_command_of_a_what_if_takes_what_could_be_priced(onchip: Onchip) -> None:
+    words = ("whatif", "@ds_cnn", "--chip", "edge-npu-16")
+    sets = ("--set", "chip=edge-npu-32", "--set", "batch=2", "--set", "local.size=1KiB")
+    done = onchip(*words, *sets)
+    follow = shlex.split(done.out.splitlines()[1].removeprefix("Next:"))
+    assert follow == ["onchip", "estimate", "@ds_cnn", "--chip", "edge-npu-16", "--set", "batch=2"]
+    again = onchip(*words, *sets[:4]).out.splitlines()[1]
+    assert again == "Next:  onchip estimate @ds_cnn --chip edge-npu-32 --set batch=2"
+    assert onchip(*shlex.split(again)[2:], "-q").code == 0
