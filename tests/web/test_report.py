@@ -141,9 +141,9 @@ def test_every_control_is_reached_with_the_tab_key(sample: Sample, open_page: Op
     assert set(wanted) <= seen
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("?")
-    assert page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for(state="visible", timeout=5000)
     page.keyboard.press("Escape")
-    assert not page.get_by_role("dialog").is_visible()
+    page.get_by_role("dialog").wait_for(state="detached", timeout=5000)
 
 
 def test_names_are_text_and_nothing_else(sample: Sample, open_page: Open) -> None:
@@ -186,3 +186,13 @@ def test_files_are_saved_from_the_page(sample: Sample, open_page: Open, tmp_path
         waited.value.save_as(tmp_path / kind)
         assert (tmp_path / kind).read_bytes().startswith(begin)
     assert "var(" not in (tmp_path / "svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["gpu", "edge"])
+def test_nothing_is_cut_on_a_telephone_or_on_paper(name: str, sample: Sample, open_page: Open) -> None:
+    page = open_page(sample(name), width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.set_viewport_size({"width": 690, "height": 980})  # A4 less its margins
+    page.emulate_media(media="print")
+    page.wait_for_function("document.documentElement.scrollWidth <= 696", timeout=5000)
+    assert not page.locator(".top").is_visible()
