@@ -72,6 +72,24 @@ def _memory_map(scene: Scene) -> Json | None:
     return memory_map_part(plan, program, trace)
 
 
+def _mapping(scene: Scene) -> Json | None:
+    plan = scene.seen.get("plan")
+    if plan is None:
+        return None
+    from onchip.planner.nest import loop_nest
+    from onchip.reports.mapping import mapping_part
+
+    return mapping_part(plan, [loop_nest(kernel, plan.chip) for kernel in plan.kernels])
+
+
+def _inside(scene: Scene) -> dict[str, Json | None]:
+    if "inputs" not in scene.seen:
+        return {}
+    from onchip.insides import inside
+
+    return inside(scene.seen)
+
+
 # panel -> what makes its part, None where something is missing for it
 MAKERS: dict[str, Callable[[Scene], Json | None]] = {
     "graph": _graph,
@@ -80,13 +98,14 @@ MAKERS: dict[str, Callable[[Scene], Json | None]] = {
     "energy": _energy,
     "timeline": _timeline,
     "memory_map": _memory_map,
+    "mapping": _mapping,
 }
 
 
 def page(report: Report, chip: Chip | None = None, seen: Mapping[str, Any] | None = None, **parts: Json) -> Page:
     """Return the page of a report; `parts` are those that somebody made already."""
     scene = Scene(report, chip if chip is not None else in_catalog(report), seen or {})
-    made = {name: make(scene) for name, make in MAKERS.items() if name not in parts}
+    made = {name: make(scene) for name, make in MAKERS.items() if name not in parts} | _inside(scene)
     return page_of(report, **{name: part for name, part in made.items() if part is not None}, **parts)
 
 

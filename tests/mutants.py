@@ -27,6 +27,7 @@ LADDER, LAWS, ENGINE = "tests/test_ladder.py", "tests/test_laws.py", "tests/simu
 SCORES, WORKLOADS, PREDICT = (f"tests/silicon/test_{name}.py" for name in ("scores", "workloads", "predict"))
 FIT, CALIBRATE = "tests/silicon/test_fit.py", "tests/silicon/test_calibrate.py"
 BANDS = "tests/silicon/test_bands.py"
+SYSTOLIC, MAPPED = "tests/simulator/test_systolic.py", "tests/reports/test_mapping.py"
 VALUES = f"{LADDER}::test_random_networks_on_random_chips"
 MAPPINGS = "tests/lowering/test_any_mapping.py"
 PRODUCTS = "tests/lowering/test_products.py"
@@ -459,6 +460,9 @@ MUTANTS = (
         "for row in energy.kernels[::-1]",
         "tests/reports/test_views.py",
     ),
+    Mutant("onchip/simulator/systolic.py", "weight = np.where(takes, shadow, weight)", "weight = shadow", SYSTOLIC),
+    Mutant("onchip/simulator/systolic.py", "at_top = [loads.get(now - c)", "at_top = [loads.get(now)", SYSTOLIC),
+    Mutant("onchip/reports/mapping.py", "found[1][k, 1] += k_times * n.total() * rows", "pass", MAPPED),
 )
 
 

@@ -33,6 +33,7 @@ EXECUTED = (
     "README.md",
     "docs/tour.md",
     "docs/chips.md",
+    "docs/learn.md",
     "docs/accuracy.md",
     "docs/measurements.md",
     "docs/scale-sim.md",

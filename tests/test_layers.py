@@ -35,7 +35,9 @@ for _position, _layer in enumerate(_ORDER):
 # modules that make one layer together
 PARTS = {
     **dict.fromkeys(("chip_checks", "chip_energy", "chip_file", "chip_parts", "chip_scale_sim"), "chip"),
-    **dict.fromkeys(("probe", "claims", "explain", "lesson", "precision", "case", "advice", "pages"), "pipeline"),
+    **dict.fromkeys(
+        ("probe", "claims", "explain", "lesson", "precision", "case", "advice", "pages", "insides"), "pipeline"
+    ),
 }
 # `onchip/__init__.py` names all of the public surface and imports it lazily
 SURFACE = "__init__"

@@ -92,6 +92,7 @@ VERBS: dict[str, Callable[..., None]] = {  # in the order of --help
     "models": verbs_lists.models,
     "train": verbs_run.train,
     "explain": verbs_lists.explain,
+    "learn": verbs_lists.learn,
 }
 for verb, function in VERBS.items():
     app.command(verb)(function)

@@ -236,7 +236,8 @@ def _run_model(request: Request, chip: Chip, files: Files, seed: int, seen: dict
     graph = graph.bind(batch=1) if "batch" in graph.symbols else graph
     inputs = given if given is not None else random_arrays(wanted_by(graph), seed)
     check_shapes(wanted_by(graph), inputs)
-    program = _compile(graph, chip, request, _calibration(graph, files.samples, inputs), seen)
+    seen["samples"] = _calibration(graph, files.samples, inputs)
+    program = _compile(graph, chip, request, seen["samples"], seen)
     report, outputs = execute(program, seen["graph"], inputs, seen)
     notes = [RANDOM_WEIGHTS] if weights_of(request) else []
     return _noted(report, notes + ([f"inputs are random (seed {seed})"] if given is None else [])), outputs
@@ -255,7 +256,7 @@ def execute(
     with working(f"{program.name}: run on {program.chip.name}"):
         trace = pipeline.simulate(program, inputs)
     if seen is not None:
-        seen |= {"program": program, "trace": trace}
+        seen |= {"program": program, "trace": trace, "inputs": inputs}
     report, outputs = pipeline.report(trace), dict(trace.outputs)
     if reference is None:
         return _noted(report, ["not compared: the program file has no reference network"]), outputs

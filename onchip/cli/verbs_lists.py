@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from onchip.cli.options import AsJson, Batch, ModelName, Request, Seq, Shapes
+from onchip.cli.options import AsJson, Batch, ModelName, Quiet, Request, Seq, Sets, Shapes
 
 
 def inspect(
@@ -23,6 +23,22 @@ def inspect(
     from onchip.cli.lists import inspect as work
 
     work(Request(model, batch, seq, tuple(shape or ())), as_json=as_json)
+
+
+def learn(
+    lesson: Annotated[str | None, typer.Argument(metavar="LESSON", help="systolic; default: list them")] = None,
+    chip: Annotated[str, typer.Option("--chip", "-c", help="whose array, of at most 16 x 16 cells")] = "tiny-npu-4",
+    sets: Sets = None,
+    m: Annotated[int, typer.Option("--m", help="rows of A")] = 6,
+    k: Annotated[int, typer.Option("--k", help="columns of A, rows of B")] = 4,
+    n: Annotated[int, typer.Option("--n", help="columns of B")] = 4,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write the lesson: .html, or .json")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Teach how the machine works, with pages to play: a product in a systolic array, cycle by cycle."""
+    from onchip.cli.learn import learn as work
+
+    work(lesson, chip, sets, (m, k, n), output=output, quiet=quiet)
 
 
 class OneOrMore(typer.core.TyperGroup):

@@ -9,7 +9,11 @@ import { filesPanel } from "./files";
 import { graph } from "./graph";
 import { knobs } from "./knobs";
 import { layers } from "./layers";
+import { lesson } from "./lesson";
+import { mapping } from "./mapping";
 import { memoryMap } from "./memory_map";
+import { numerics } from "./numerics";
+import { pictures } from "./pictures";
 import { roofline } from "./roofline";
 import { summary } from "./summary";
 import { timeline } from "./timeline";
@@ -19,15 +23,19 @@ import { waterfall } from "./waterfall";
 export const panels: readonly Panel<any>[] = [
   compare,
   summary,
+  lesson,
   waterfall,
   actions,
   layers,
   roofline,
+  mapping,
   timeline,
   memoryMap,
   energy,
   knobs,
   graph,
+  numerics,
+  pictures,
   assumptions,
   filesPanel,
 ];
