@@ -116,6 +116,14 @@ def test_the_memory_map_has_every_buffer_and_tensor(number: int) -> None:
     for box in far:
         assert box["address"] == regions[box["name"]].address
         assert 0 <= box["bytes"] - regions[box["name"]].n_bytes < 64  # places are whole lines
+    for n, kernel in enumerate(plan.kernels):  # what a kernel reads is there, and was made before
+        for name in kernel.inputs:
+            place = plan.place(name)
+            if place.kind == "constant":
+                continue
+            there = [x for x in far if x["address"] == place.address and x["from"] <= n <= x["to"]]
+            assert any(x["kind"] == "input" or x["from"] < n for x in there), (kernel.name, name)
+        assert [x["from"] for x in far if x["name"] == kernel.output] in ([n], [])
     assert part["constant_bytes"] == sum(r.n_bytes for r in program.regions if r.kind == "constant")
 
 
