@@ -13,7 +13,10 @@ import pytest
 from onchip import pages, pipeline
 from onchip.chip import Chip
 from onchip.ir.events import PLACES, is_work, places
+from onchip.isa import CLASSES
+from onchip.isa.instructions import from_record
 from onchip.reports.html import page_html
+from onchip.reports.tracks import dram_service
 from onchip.units import format_value
 from tests.web.conftest import Open, data_of
 
@@ -98,23 +101,47 @@ def test_the_height_of_a_bar_is_the_busy_share_of_its_pixel(page: Any) -> None:
 
 
 def test_an_instruction_is_told_under_the_pointer(page: Any) -> None:
+    """In every unit, where there are some also behind a return to the top of a loop."""
     program, trace, _, _ = run()
-    where = places(trace.events)
-    at = int(np.flatnonzero(where == PLACES.index("matrix"))[40])
-    event = trace.events[at]
+    where, behind = places(trace.events), 0
+    for row, place in enumerate(ROWS):
+        own = np.flatnonzero((where == PLACES.index(place)) & is_work(trace.events))
+        returns = own[1:][np.diff(trace.events["record"][own]) < 0]
+        behind += len(returns) > 0
+        for at in (own[len(own) // 3], returns[len(returns) // 2] if len(returns) else own[-1]):
+            check_told(page, program, trace, trace.events[at], row)
+    assert behind > 2
+
+
+def check_told(page: Any, program: Any, trace: Any, event: Any, row: int) -> None:
     low, high = int(event["start"]) - 200, int(event["free"]) + 200
     page.evaluate(f"onchipSetView(onchip.page.parts.timeline.cycles, {low}, {high})")
+    low, high = page.evaluate(SPAN)  # at the ends of the run the window moves inside
     width = int(page.locator(CANVAS).evaluate("c => c.clientWidth"))
     middle = (int(event["start"]) + int(event["free"])) / 2
     x = LEFT + (middle - low) / (high - low) * (width - LEFT)
-    page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + 2 * (ROW + GAP) + ROW / 2})
+    page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + row * (ROW + GAP) + ROW / 2})
     told = page.locator(".tip").inner_text()
-    assert str(list(program.instructions(1))[event["record"]]) in told
+    assert str(from_record(program.streams[event["unit"]][event["record"]], CLASSES)) in told
     assert trace.kernels[event["kernel"]].name in told
     start, end, cycles = (
         f"{int(v):,}".replace(",", " ") for v in (event["start"], event["free"], event["free"] - event["start"])
     )
     assert f"{start} to {end}: {cycles} cycles" in re.sub(r"\s+", " ", told.replace("\u202f", " "))
+
+
+def test_the_dram_counter_is_the_port_of_the_simulator(page: Any) -> None:
+    program, trace, _, _ = run()
+    begins, ends, sizes = dram_service(program, trace)
+    kernels = trace.events["kernel"][trace.events["dram_bytes"] > 0]
+    moved = np.cumsum(sizes * np.array([k.cores for k in trace.kernels])[kernels])
+    for n in (7, 1009):
+        edges = np.arange(n + 1) * trace.cycles / n
+        at = np.stack([begins, ends], axis=1).reshape(-1)
+        total = np.stack([np.concatenate([[0], moved[:-1]]), moved], axis=1).reshape(-1)
+        wanted = np.diff(np.interp(edges, at, total)) / (trace.cycles / n) * program.chip.clock_hz
+        rates = page.evaluate(f"onchipRates(onchip.page.parts.timeline, {n})")
+        assert rates == pytest.approx(wanted.tolist(), rel=1e-6, abs=1.0)
 
 
 def test_selection_zoom_keys_and_wheel(page: Any) -> None:
@@ -141,7 +168,7 @@ def test_selection_zoom_keys_and_wheel(page: Any) -> None:
     page.locator("#timeline .time-buttons button").first.focus()
     box = page.locator(CANVAS).bounding_box()
     page.mouse.move(box["x"] + 400, box["y"] + 100)
-    page.mouse.wheel(0, 40)
+    page.mouse.wheel(0, -40)
     page.wait_for_timeout(50)
     assert page.evaluate(SPAN) == [0, trace.cycles]  # the page scrolled
     page.keyboard.down("Control")
