@@ -110,7 +110,7 @@ def test_an_instruction_is_told_under_the_pointer(page: Any) -> None:
         behind += len(returns) > 0
         for at in (own[len(own) // 3], returns[len(returns) // 2] if len(returns) else own[-1]):
             check_told(page, program, trace, trace.events[at], row)
-    assert behind > 2
+    assert behind >= 2
 
 
 def check_told(page: Any, program: Any, trace: Any, event: Any, row: int) -> None:
