@@ -16,7 +16,8 @@ from onchip.case import MOST_PLAYED, Case
 from onchip.chip import Chip
 from onchip.errors import OnchipError
 from onchip.ir.plan import Plan
-from onchip.ir.report import Report
+from onchip.ir.report import Layer, Report
+from onchip.passes.stem import fold_stem
 from onchip.planner.tile import EFFORT
 from onchip.reports.actions import Action, action_of, ranked
 from onchip.reports.changes import Change, candidates
@@ -52,7 +53,8 @@ def short_advice(case: Case, report: Report) -> Advice:
     """Try the changes that promise most, about 0.3 s of work, one in any case."""
     times = FULL_WORK if case.effort > EFFORT else 1
     n = max(1, WORK // max(1, times * work(report)))
-    changes = _one_of_each(candidates(report.expected, case.chip, can_batch="batch" in case.graph.symbols))
+    can_batch, fold = "batch" in case.graph.symbols, _fold(case, report.expected)
+    changes = _one_of_each(candidates(report.expected, case.chip, can_batch=can_batch, fold=fold))
     if report.silicon is None:
         return _tried(case, report, changes[:n], played=SHORT_PLAYED, confirmed=0)
     return _tried(case, report, changes[: n * FORECASTS], played=SHORT_PLAYED, confirmed=max(1, n // 2))
@@ -79,10 +81,29 @@ def full_advice(
     """
     promised = _promised(report, plan) if plan is not None and case.effort <= EFFORT else None
     can_batch = "batch" in case.graph.symbols
-    changes = candidates(report.expected, case.chip, can_batch=can_batch, chips=chips, promised=promised)
+    base, fold = report.expected, _fold(case, report.expected)
+    changes = candidates(base, case.chip, can_batch=can_batch, chips=chips, promised=promised, fold=fold)
     own = [change for change in changes if change.kind != "chip"]
     changes = [*own, *changes[len(own) : len(own) + MOST_CHIPS]][:most]
     return _tried(case, report, changes, played=MOST_PLAYED, confirmed=len(changes), progress=progress)
+
+
+def _fold(case: Case, report: Report) -> tuple[Layer, float] | None:
+    """Return the layer that reads a picture, and what space_to_depth would leave of its passes through the array.
+
+    An array that packs rows from all taps has nothing to gain; one that gives each tap its own rows leaves most empty.
+    """
+    rows = case.chip.matrix.array(report.dtype, case.chip.name).rows
+    if case.chip.matrix.row_packing != "C" or not rows:
+        return None
+    folded = fold_stem(case.graph)
+    if folded is case.graph:
+        return None
+    after = next(node for node in folded.nodes if node.op == "conv2d" and node not in case.graph.nodes)
+    layer = next((layer for layer in report.layers if after.name in layer.nodes), None)
+    taps = [g.tensor(g.node(after.name).inputs[1]).shape for g in (case.graph, folded)]
+    passes = [int(r) * int(s) * -(-int(c) // rows) for _, r, s, c in taps]
+    return None if layer is None else (layer, passes[1] / passes[0])
 
 
 def _promised(report: Report, plan: Plan) -> float | None:

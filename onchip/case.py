@@ -20,6 +20,7 @@ from onchip.errors import UnknownName, UsageError, did_you_mean
 from onchip.ir.graph import Graph
 from onchip.ir.program import Program
 from onchip.ir.report import Report
+from onchip.passes.stem import fold_stem
 from onchip.pipeline import Ready
 from onchip.planner.tile import EFFORT
 from onchip.simulator.clock import estimate_cycles
@@ -168,6 +169,28 @@ def _with_effort(case: Case, text: str) -> Case:
     return replace(case, effort=effort_of(text, "effort"))
 
 
+def rewrite(graph: Graph, name: str) -> Graph:
+    """Return the network rewritten. Raises UnknownName, and UsageError where nothing is to rewrite."""
+    if name not in REWRITES:
+        limit = f"There are {', '.join(REWRITES)}"
+        raise UnknownName(
+            "OC1008", "rewrite", f"no rewrite is named '{name[:40]}'", limit=limit, next=did_you_mean(name, REWRITES)
+        )
+    made = REWRITES[name](graph)
+    if made is graph:
+        raise UsageError("OC1008", graph.name, f"{name} changes nothing here", next="Leave it away")
+    return made
+
+
+def _with_rewrite(case: Case, text: str) -> Case:
+    return replace(case, graph=_rewritten(Held(case.graph), text))
+
+
+@functools.lru_cache(maxsize=16)
+def _rewritten(held: Held, name: str) -> Graph:
+    return rewrite(held.graph, name)
+
+
 def refuse_misspelt(key: str) -> None:
     """Refuse what is nearly a setting of a run; the chip knows its own keys. Raises UnknownName."""
     hint = did_you_mean(key, SETTINGS) if "." not in key else ""
@@ -179,4 +202,6 @@ SETTINGS: dict[str, Callable[[Case, str], Case]] = {
     "batch": _with_batch,
     "dtype": _with_dtype,
     "effort": _with_effort,
+    "rewrite": _with_rewrite,
 }
+REWRITES: dict[str, Callable[[Graph], Graph]] = {"space_to_depth": fold_stem}

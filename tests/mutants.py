@@ -61,6 +61,21 @@ class Mutant:
 
 CATALOG = "tests/test_chip_catalog.py"
 MUTANTS = (
+    # --- advice
+    Mutant("onchip/reports/actions.py", "self.program < 0", "self.program <= 0", "tests/reports/test_actions.py"),
+    Mutant(
+        "onchip/reports/actions.py",
+        "a.time <= ENOUGH * best.time",
+        "a.time <= best.time",
+        "tests/reports/test_actions.py",
+    ),
+    Mutant("onchip/reports/changes.py", "(1 - own / peak)", "(own / peak)", "tests/reports/test_changes.py"),
+    Mutant("onchip/passes/stem.py", "-before // block", "-(before // block)", "tests/passes/test_stem.py"),
+    Mutant("onchip/passes/stem.py", "made[:, i, j, a, b]", "made[:, i, j, b, a]", "tests/passes/test_stem.py"),
+    Mutant("onchip/case.py", "replace(made, chip=made.chip.replace(own))", "made", "tests/cli/test_advice.py"),
+    Mutant(
+        "onchip/lowering/tree.py", "if pair[0] not in names)", "if pair[0] in names)", "tests/lowering/test_tree.py"
+    ),
     # --- floats
     Mutant(
         "onchip/isa/floats.py",

@@ -75,6 +75,7 @@ class Request:
     shapes: tuple[str, ...] = ()
     dtype: str | None = None
     effort: str = "default"
+    rewrites: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dtype is not None:
@@ -87,6 +88,7 @@ class Request:
         """Return the request as words of a command line."""
         pairs = [("-b", self.batch), ("--seq", self.seq), *(("--shape", text) for text in self.shapes)]
         pairs += [("--dtype", self.dtype), ("--effort", self.effort if self.effort != "default" else None)]
+        pairs += [("--set", f"rewrite={name}") for name in self.rewrites]
         return " ".join([self.model, *(f"{option} {value}" for option, value in pairs if value is not None)])
 
 
@@ -105,6 +107,8 @@ def settled(request: Request, sets: list[str] | None) -> tuple[Request, list[str
             request = replace(request, dtype=value)
         elif key == "effort":
             request = replace(request, effort=value)
+        elif key == "rewrite":
+            request = replace(request, rewrites=(*request.rewrites, value))
         else:
             refuse_misspelt(key)
             own.append(text)
@@ -154,6 +158,15 @@ def load_graph(request: Request, *, weights: str | None = None) -> Graph:
         graph = graph if request.seq is None else _bind_sequence(graph, request.seq)
     for text in request.shapes:
         graph = _bind_shape(graph, text)
+    return _rewritten(graph, request.rewrites)
+
+
+def _rewritten(graph: Graph, names: tuple[str, ...]) -> Graph:
+    if names:
+        from onchip.case import rewrite
+
+        for name in names:
+            graph = rewrite(graph, name)
     return graph
 
 

@@ -58,7 +58,8 @@ def estimate(
     spent = time.perf_counter() - begin
     from onchip.cli.advise import advise, page_parts
 
-    words = f"onchip whatif {request.words} {chip_words(chip_name, sets)}"
+    verb = "estimate" if request.rewrites else "whatif"  # whose settings are changes of the network as it is read
+    words = f"onchip {verb} {request.words} {chip_words(chip_name, sets)}"
     for_page, is_text = is_page(output), not (as_json or quiet)
     asked = advise(case, report, seen, words, actions, is_page=for_page, is_text=is_text)
     action = f"Next:  onchip compare {request.words}   (no change that was priced here saves 2 %; see other chips)"

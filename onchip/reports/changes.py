@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from onchip.chip import Chip
-from onchip.ir.report import Report
+from onchip.ir.report import Layer, Report
 from onchip.units import format_exact
 
 BATCHES = (2, 4, 8)  # times the batch
@@ -66,13 +66,21 @@ HARDWARE = (
 
 
 def candidates(
-    report: Report, chip: Chip, *, can_batch: bool, chips: Sequence[Chip] = (), promised: float | None = None
-) -> list[Change]:
+    report: Report, chip: Chip, *, can_batch: bool, chips: Sequence[Chip] = (), promised: float | None = None,
+    fold: tuple[Layer, float] | None = None,
+) -> list[Change]:  # fmt: skip
     """Return the changes worth trying, the most promising first.
 
+    `fold` is the layer that reads a picture and what would be left of its passes after space_to_depth.
     `chips` are others to move to. `promised` is the change that the search's formula promised and the run did not give.
     """
     found = _dtypes(report, chip) + _hardware(report, chip) + (_batches(report) if can_batch else [])
+    if fold is not None:
+        layer, ratio = fold
+        gain = sum(seconds for cause, seconds in layer.waterfall if cause in ARRAY) * (1 - ratio)
+        predicted = -gain / report.latency_s.value if report.latency_s.value else 0.0
+        text = "fold the picture into channels"
+        found.append(Change(text, (("rewrite", "space_to_depth"),), "one option", predicted=predicted))
     if promised is not None:
         text, effort = "search every mapping", "compiles about 8 times as long"
         found.append(Change(text, (("effort", "full"),), effort, predicted=promised))

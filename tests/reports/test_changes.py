@@ -84,6 +84,13 @@ def test_other_chips_come_by_their_power(report: Report) -> None:
     assert "edge-npu-32" in names and "edge-npu-16" not in names and "edge-npu-4" not in names
 
 
+def test_folding_saves_passes_of_the_first_layer(report: Report) -> None:
+    layer = report.layers[0]
+    array = sum(seconds for cause, seconds in layer.waterfall if cause in ("useful", "underfill"))
+    found = predicted(report, fold=(layer, 0.25))
+    assert found["--set rewrite=space_to_depth"] == pytest.approx(-array * 0.75 / 1e-5) and array > 0
+
+
 def test_shares_are_of_the_whole(report: Report) -> None:
     assert share(report, ("memory", "launch")) == pytest.approx(0.4)
     assert share(dataclasses.replace(report, latency_s=dataclasses.replace(report.latency_s, value=0.0),
