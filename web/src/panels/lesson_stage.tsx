@@ -26,7 +26,7 @@ export function geometry(plan: Plan, room: number): Geometry {
   const cell = Math.max(20, Math.min(84, Math.floor((room - 12) / (plan.wide + 2.2)), Math.floor(560 / rows)));
   const hasChips = cell >= 44 && rows * plan.wide <= MOST_CHIPS;
   const pitch = hasChips ? Math.round(cell * 0.56) : Math.round(cell * 0.8);
-  const left = hasChips ? QUEUE * pitch + 6 : 26;
+  const left = hasChips ? QUEUE * pitch + 22 : 26;
   const top = hasChips ? QUEUE * 24 + 22 : 24;
   const resultHigh = Math.max(15, Math.min(24, Math.floor(300 / m)));
   const resultTop = top + rows * cell + 34;
@@ -66,7 +66,7 @@ function Labels({ plan, g }: { plan: Plan; g: Geometry }) {
   return (
     <g class="stage-labels" aria-hidden="true">
       <text x={across} y={13} text-anchor="middle">{isMoving ? "B: a column for each column of cells" : "weights B, bottom row first"}</text>
-      <text transform={`translate(11 ${down}) rotate(-90)`} text-anchor="middle">{isMoving ? "rows of A" : "A: row r starts r cycles later"}</text>
+      <text transform={`translate(11 ${down}) rotate(-90)`} text-anchor="middle">{isMoving || g.cell < 60 ? "rows of A" : "A: row r starts r cycles later"}</text>
       <text x={g.left} y={g.resultTop - 9} text-anchor="start">accumulator: A · B</text>
     </g>
   );
@@ -141,10 +141,10 @@ function Chips({ plan, cycle, g }: { plan: Plan; cycle: number; g: Geometry }) {
   const found = [...operands(plan, cycle, g), ...(plan.product.isMoving ? columnsOf(plan, cycle, g) : weights(plan, cycle, g)), ...sums(plan, cycle, g)];
   found.sort((a, b) => (a.key < b.key ? -1 : 1)); // a stable order: what moves keeps its element
   return (
-    <g class="chips" aria-hidden="true">
+    <g class={`chips${g.cell < 60 ? " small" : ""}`} aria-hidden="true">
       {found.map((chip) => (
         <g key={chip.key} class={`chip ${chip.kind}`} style={{ transform: `translate(${chip.x}px, ${chip.y}px)`, opacity: chip.opacity, "--hue": chip.colour }}>
-          {chip.kind === "sum" ? <rect x={-g.cell * 0.34} y={-10.5} width={g.cell * 0.68} height={21} rx={5} /> : <circle r={11.5} />}
+          {chip.kind === "sum" ? <rect x={-g.cell * 0.34} y={-10.5} width={g.cell * 0.68} height={21} rx={5} /> : <circle r={g.cell < 60 ? 9.5 : 11.5} />}
           <text y={4.3} text-anchor="middle">{chip.value}</text>
         </g>
       ))}
