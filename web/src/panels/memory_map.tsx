@@ -39,19 +39,19 @@ const HEIGHT = 290;
 const BELOW = 8;
 const LOW = 0.25; // of the size: a memory that is used less is drawn up to its peak only
 const TITLES: Record<string, string> = { local: "local memory", accumulator: "accumulator", far: "far memory" };
-const COLOURS: [RegExp, string, string][] = [
-  [/^(source|query|input|x$)/, "c-memory", "inputs"],
-  [/^(weights|key|value)/, "c-weights", "weights"],
-  [/^(output|result)/, "c-sync", "outputs"],
-  [/^(parameters|side|tables)/, "c-fill", "parameters and tables"],
-  [/^sums/, "c-useful", "sums"],
-  [/^scratch/, "c-vector", "scratch"],
+const COLOURS: [RegExp, string, string][] = [ // as in the mapping panel
+  [/^(source|query|input)/, "c-useful", "inputs"],
+  [/^(weights|keys|values)/, "c-weights", "weights, keys and values"],
+  [/^(output|last)/, "c-memory", "outputs"],
+  [/^(parameters|side|tables|mask)/, "c-fill", "parameters and tables"],
+  [/^(sums|scores)/, "c-vector", "sums"],
+  [/^(scratch|hidden|reset|mixed|spare)/, "c-sync", "scratch and states"],
 ];
 const KINDS: Record<string, [string, string]> = {
-  input: ["c-memory", "inputs"],
+  input: ["c-useful", "inputs"],
   intermediate: ["c-underfill", "between kernels"],
-  output: ["c-sync", "outputs"],
-  shared: ["c-useful", "between kernels, in shared memory"],
+  output: ["c-memory", "outputs"],
+  shared: ["c-vector", "between kernels, in shared memory"],
 };
 const REST: [string, string] = ["c-host", "others"];
 
