@@ -39,6 +39,8 @@ def test_the_network_folds_and_follows_the_selection(sample: Sample, open_page: 
     boxes = page.locator("#graph .box")
     modules = {".".join(layer["name"].split(".")[:2]) for layer in layers}
     assert boxes.count() == len(modules)
+    # a chain, block by block; flatten before fc is in no kernel and cuts nothing
+    assert page.locator("#graph .edge").count() == len(modules) - 1
     module = page.locator("#graph .box.module", has_text="layer2.1")
     inner = [layer for layer in layers if layer["name"].startswith("layer2.1.")]
     assert f"{len(inner)} layers" in module.text_content()

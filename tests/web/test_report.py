@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,7 +187,9 @@ def test_files_are_saved_from_the_page(sample: Sample, open_page: Open, tmp_path
             page.locator(f"#roofline .copy-{kind}").click()
         waited.value.save_as(tmp_path / kind)
         assert (tmp_path / kind).read_bytes().startswith(begin)
-    assert "var(" not in (tmp_path / "svg").read_text(encoding="utf-8")
+    drawn = (tmp_path / "svg").read_text(encoding="utf-8")
+    assert "var(" not in drawn  # a file of its own knows none of the page's colours
+    assert re.search(r'<circle[^>]* fill="rgb\(', drawn)
 
 
 @pytest.mark.parametrize("name", ["gpu", "edge"])
@@ -196,3 +200,49 @@ def test_nothing_is_cut_on_a_telephone_or_on_paper(name: str, sample: Sample, op
     page.emulate_media(media="print")
     page.wait_for_function("document.documentElement.scrollWidth <= 696", timeout=5000)
     assert not page.locator(".top").is_visible()
+
+
+def numbers(page: Any, selector: str, *names: str) -> list[tuple[float, ...]]:
+    """Return attributes of shapes as numbers."""
+    read = f"nodes => nodes.map(n => {list(names)}.map(a => Number(n.getAttribute(a))))"
+    return [tuple(row) for row in page.locator(selector).evaluate_all(read)]
+
+
+def test_bars_of_the_waterfall_follow_one_another_to_the_total(sample: Sample, open_page: Open) -> None:
+    page = open_page(sample("edge"))
+    report = data_of(page)["reports"][0]
+    whole = report["latency_s"]["value"]
+    bars = numbers(page, ".panel-waterfall .wf-row rect:not(.hit)", "x", "width")
+    ((left, long),) = numbers(page, ".panel-waterfall .total rect", "x", "width")
+    at = 0.0
+    parts = [p["seconds"] for p in report["waterfall"] if p["seconds"] > 0.0005 * whole]
+    for (x, width), seconds in zip(bars, parts, strict=True):
+        assert x == pytest.approx(left + long * at / whole, abs=0.6)
+        assert width == pytest.approx(max(1.5, long * seconds / whole), abs=0.6)
+        at += seconds
+
+
+def test_bubbles_lie_where_their_layers_are_and_none_above_the_roof(sample: Sample, open_page: Open) -> None:
+    page = open_page(sample("edge"))
+    report = data_of(page)["reports"][0]
+    drawn = [x for x in report["layers"] if x["macs"] and x["intensity_op_per_byte"] is not None]
+    drawn.sort(key=lambda layer: -layer["latency_s"]["value"])
+    places = numbers(page, "circle.bubble", "cx", "cy", "r")
+    first, last = drawn[0], drawn[-1]
+    top = first["macs"] / first["latency_s"]["value"]
+    fall = math.log(last["macs"] / last["latency_s"]["value"] / top)
+    down = (places[-1][1] - places[0][1]) / fall
+    peak = places[0][1] + down * math.log(report["chip"]["peak_ops_per_s"] / (2 * top))
+    flat = [y1 for y1, y2 in numbers(page, ".roofline > line.roof", "y1", "y2") if y1 == y2]
+    assert flat == [pytest.approx(peak, abs=0.01)]
+    for layer, (x, y, r) in zip(drawn, places, strict=True):
+        # log-log: equal ratios are equal ways; the area is the time
+        way = math.log(layer["intensity_op_per_byte"] / first["intensity_op_per_byte"])
+        across = math.log(last["intensity_op_per_byte"] / first["intensity_op_per_byte"])
+        assert x - places[0][0] == pytest.approx((places[-1][0] - places[0][0]) * way / across, abs=0.01)
+        rate = layer["macs"] / layer["latency_s"]["value"]
+        assert y - places[0][1] == pytest.approx(down * math.log(rate / top), abs=0.01)
+        if r > 2:
+            time = layer["latency_s"]["value"] / first["latency_s"]["value"]
+            assert (r / places[0][2]) ** 2 == pytest.approx(time, rel=1e-6)
+        assert 2 * rate <= layer["attainable_ops_per_s"] * (1 + 1e-9)

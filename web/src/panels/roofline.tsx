@@ -87,7 +87,7 @@ function Chart({ report, page, selected }: { report: Report; page: Page; selecte
   const log = scaleLog(xs, [box.left, box.right]);
   const x = (intensity: number | null) => (intensity === null ? outer - strip / 2 + 4 : log(intensity));
   const y = scaleLog(ys, [box.bottom, box.top]).clamp(true);
-  const radius = scaleSqrt([0, Math.max(...all.map((p) => p.layer.latency_s.value), 1e-12)], [1.5, Math.min(24, width / 26)]);
+  const radius = scaleSqrt([0, Math.max(...all.map((p) => p.layer.latency_s.value), 1e-12)], [0, Math.min(24, width / 26)]);
   const chosen = place(report, selected.layer);
   return (
     <div ref={ref}>
