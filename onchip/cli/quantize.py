@@ -18,6 +18,7 @@ import numpy as np
 from onchip.cli.arrays import Arrays, check_shapes, random_arrays, read_arrays, wanted_by
 from onchip.cli.options import Request, bind, load_chip, load_graph
 from onchip.cli.output import progress, show, show_json
+from onchip.cli.report import is_page, write_page
 from onchip.errors import DoesNotFit, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Options:
     keep_float: str = ""
     int16: str = ""
     target_db: float | None = None
+    page: Path | None = None
 
     def named(self, text: str) -> tuple[str, ...]:
         return tuple(name.strip() for name in text.split(",") if name.strip())
@@ -64,11 +66,15 @@ def quantize(
 ) -> None:
     """Quantize a network, write it, and say what it costs in precision. Raises DoesNotFit for a target not met."""
     from onchip import pipeline
+    from onchip.ir.page import Page
     from onchip.precision import sensitivity
+    from onchip.reports.numerics import numerics_of
     from onchip.reports.sensitivity import sensitivity_text, verdict
 
     if output is not None and output.suffix != ".npz":
         raise UsageError("OC1008", "--output", f"'{output}' is no .npz file", next="A network is written as FILE.npz")
+    if options.page is not None and not is_page(options.page):
+        raise UsageError("OC1008", "--report", "a page is written as .html", next=f"Write {options.page.stem}.html")
     if options.int16 and options.target_db is not None:
         fact = "--target-sqnr chooses the layers that --int16 names"
         raise UsageError("OC1008", "--int16", fact, next="Leave one of both away")
@@ -86,6 +92,8 @@ def quantize(
         )
     if output is not None:
         made.save(output)
+    if options.page is not None:
+        write_page(options.page, Page(f"{graph.name} in int8", (), {"numerics": numerics_of(found)}))
     found = replace(found, assumptions=(*notes, *found.assumptions))
     words = " ".join([request.words, *([f"--samples {samples}"] if samples else []), options.words]).strip()
     words += f" --chip {chip_name}" if chip_name is not None else ""

@@ -92,6 +92,7 @@ def quantize(
     chip: Annotated[str | None, typer.Option("--chip", "-c", help="price int16 layers on this chip")] = None,
     as_json: AsJson = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="write the int8 network to this .npz")] = None,
+    page: Annotated[Path | None, typer.Option("--report", metavar="R.html", help="draw the layers on a page")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -100,7 +101,7 @@ def quantize(
     from onchip.cli.quantize import quantize as work
 
     request = Request(model, batch, seq, tuple(shape or ()))
-    options = Options(method, percentile, per_tensor, keep_float, int16, target)
+    options = Options(method, percentile, per_tensor, keep_float, int16, target, page)
     work(
         request, samples, options, chip_name=chip, output=output, as_json=as_json, quiet=quiet, verbose=verbose
     )  # fmt: skip

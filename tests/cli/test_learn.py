@@ -58,3 +58,13 @@ def test_a_run_has_pictures_and_numerics(onchip: Onchip, tmp_path: Path) -> None
     assert parts["numerics"]["is_measured_alone"] and parts["numerics"]["network_db"] > 10
     onchip("estimate", "@digits_attention", "--chip", "edge-npu-16", "-o", page)
     assert "mapping" in (parts := read_page(page).parts) and "pictures" not in parts
+
+
+def test_quantize_draws_its_layers(onchip: Onchip, tmp_path: Path) -> None:
+    page = tmp_path / "q.html"
+    told = onchip("quantize", "@digits_cnn", "--report", page, "--json").json
+    part = read_page(page).parts["numerics"]
+    for field in ("name", "isolated_db", "cumulative_db", "gain_db"):
+        assert [layer[field] for layer in part["layers"]] == [layer[field] for layer in told["layers"]]
+    assert part["network_db"] == told["sqnr_db"] and part["samples"] == told["samples"]
+    onchip("quantize", "@digits_cnn", "--report", tmp_path / "q.pdf").mistake("OC1008", 2)

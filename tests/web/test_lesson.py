@@ -85,7 +85,7 @@ def check_lesson(open_page: Open, keys: dict[str, Any], every: int) -> None:
             check_run(page, part, way, size, run)
 
 
-@pytest.mark.parametrize("keys", [{}, KEYS, KEYS | SLOW])
+@pytest.mark.parametrize("keys", [{}, KEYS | SLOW])
 def test_the_page_draws_what_the_cells_do(keys: dict[str, Any], open_page: Open) -> None:
     check_lesson(open_page, keys, 29)
 
