@@ -4,7 +4,7 @@ In: a Program and a Trace of it with events. Out: the JSON object of the panel `
 
     version, cycles, clock_hz, cores; local_bytes, dram_bytes_per_cycle   the chip's
     kernels     [{name, start, cycles, bound, local_bytes, cores (that have work), dram_bytes_per_cycle (what one of
-                them gets), busy: {matrix, vector}}], cycles of the core's clock
+                them gets), dram_bytes (of all cores), busy: {matrix, vector}}], cycles of the core's clock
     places      load, weights, matrix, vector, store: the rows
     n_events    pieces of work that are drawn; LOOP and NOP are not
     n_recorded  kernels, from the first on, that have them; `cut` says what is left out, or ""
@@ -72,6 +72,7 @@ def _kernel(kernel: KernelTrace, rate: float) -> Json:
         "local_bytes": kernel.local_peak_bytes,
         "cores": kernel.cores,
         "dram_bytes_per_cycle": rate,
+        "dram_bytes": (kernel.dram_read_bytes + kernel.dram_write_bytes) * kernel.cores,
         "busy": {"matrix": kernel.matrix_busy, "vector": kernel.vector_busy},
     }
 

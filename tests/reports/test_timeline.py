@@ -64,6 +64,7 @@ def test_every_piece_of_work_comes_back(number: int) -> None:
         (k.name, k.start, k.cycles) for k in trace.kernels
     ]
     assert part["cycles"] == trace.cycles and part["clock_hz"] == program.chip.clock_hz and part["cut"] == ""
+    assert sum(k["dram_bytes"] for k in part["kernels"]) == trace.dram_bytes
     assert all(k["dram_bytes_per_cycle"] <= part["dram_bytes_per_cycle"] for k in part["kernels"])
 
 

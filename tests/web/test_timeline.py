@@ -16,6 +16,7 @@ from onchip.ir.events import PLACES, is_work, places
 from onchip.isa import CLASSES
 from onchip.isa.instructions import from_record
 from onchip.reports.html import page_html
+from onchip.reports.timeline import timeline_part
 from onchip.reports.tracks import dram_service
 from onchip.units import format_value
 from tests.web.conftest import Open, data_of
@@ -230,3 +231,23 @@ def test_the_dram_counter_is_the_traffic_of_all_cores(open_page: Open, sample: S
         page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + 5 * (ROW + GAP) + 44 + GAP + 20})
         told = page.locator(".tip p").first.inner_text()
         assert told.startswith("DRAM ") and told.endswith(format_value(report["chip"]["dram_bytes_per_s"], "B/s")), told
+
+
+def test_kernels_without_events_show_averages(open_page: Open) -> None:
+    """The middle of the last kernel: a bar as high as its busy share, and the words say that events are left out."""
+    program, trace, plan, _ = run()
+    seen = {"program": program, "plan": plan, "trace": trace}
+    report = pipeline.report(trace)
+    part = timeline_part(program, pipeline.record(program, trace, limit=trace.kernels[0].instructions))
+    page = open_page(page_html(pages.page(report, program.chip, seen, timeline=part)))
+    page.wait_for_selector("#timeline details")
+    assert "lighter bars are averages" in page.locator("#timeline .note").inner_text()
+    kernel = max(trace.kernels[1:], key=lambda k: k.cycles)
+    width = int(page.locator(CANVAS).evaluate("c => c.clientWidth"))
+    x = LEFT + (kernel.start + kernel.cycles / 2) / trace.cycles * (width - LEFT)
+    for row, busy_cycles in ((2, kernel.matrix_busy), (3, kernel.vector_busy)):
+        page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + row * (ROW + GAP) + ROW / 2})
+        told = page.locator(".tip").inner_text()
+        assert format_value(busy_cycles / kernel.cycles, "%") in told and "left out" in told and kernel.name in told
+    page.hover(CANVAS, position={"x": x, "y": AXIS + BAND + GAP + ROW / 2})
+    assert "not known" in page.locator(".tip").inner_text()

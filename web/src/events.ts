@@ -11,6 +11,8 @@ export interface KernelSpan {
   cores: number;
   /** what one of them gets */
   dram_bytes_per_cycle: number;
+  /** that all cores move in the kernel */
+  dram_bytes: number;
   busy: { matrix: number; vector: number };
 }
 

@@ -51,7 +51,7 @@ function Chart({ part, page, selected }: { part: TimelinePart; page: Page; selec
         told={(pen, x, y) => told(pen, part, time, x, y)}
         press={(pen, x, y) => press(pen, part, x, y)}
       />
-      {part.cut !== "" && <p class="dim note">Drawn are {part.cut}; kernels without events show as bands only.</p>}
+      {part.cut !== "" && <p class="dim note">Drawn are {part.cut}; lighter bars are averages of the kernels behind them.</p>}
       {time !== undefined && <Shares part={part} time={time} chosen={at} />}
     </>
   );
@@ -65,6 +65,10 @@ function draw(pen: Pen, part: TimelinePart, time: Timeline | undefined, chosen: 
     rule(pen, top(i) + ROW + 0.5);
   });
   if (time !== undefined) time.rows.forEach((row, i) => work(pen, row, time.lines, top(i)));
+  for (const name of ["matrix", "vector"] as const) {
+    const y = top(part.places.indexOf(name)) + ROW;
+    averages(pen, part, COLOURS[name]!, y, (one) => (one.busy[name] / one.cycles) * ROW);
+  }
   counters(pen, part, time);
 }
 
@@ -115,6 +119,20 @@ function work(pen: Pen, row: Row, lines: string[], y: number): void {
   }
 }
 
+/** Draw one bar for each kernel whose events are left out: what is known of it without them. */
+function averages(pen: Pen, part: TimelinePart, colour: string, bottom: number, height: (kernel: KernelSpan) => number): void {
+  const { c, window, x, width } = pen;
+  c.fillStyle = pen.colour(colour);
+  c.globalAlpha = 0.45;
+  for (let i = Math.max(part.n_recorded, kernelAt(part.kernels, window.from)); i < part.kernels.length; i++) {
+    const kernel = part.kernels[i]!;
+    if (kernel.start >= window.to) break;
+    const [from, to] = [Math.max(LEFT, x(kernel.start)), Math.min(width, x(kernel.start + kernel.cycles))];
+    c.fillRect(from, bottom - height(kernel), Math.max(0.5, to - from), height(kernel));
+  }
+  c.globalAlpha = 1;
+}
+
 function boxes(pen: Pen, row: Row, lines: string[], y: number, first: number, last: number): void {
   const { c, x, colour, width } = pen;
   const own = colour(COLOURS[row.name] ?? "c-host");
@@ -156,6 +174,7 @@ function counters(pen: Pen, part: TimelinePart, time: Timeline | undefined): voi
   label(pen, "DRAM", dram - COUNTER / 2 - 7);
   label(pen, format(part.dram_bytes_per_cycle * part.clock_hz, "B/s"), dram - COUNTER / 2 + 8, true);
   rule(pen, dram + 0.5);
+  averages(pen, part, "c-memory", dram, (one) => (one.dram_bytes / one.cycles / part.dram_bytes_per_cycle) * COUNTER);
   if (time === undefined) return;
   const each = (window.to - window.from) / (width - LEFT);
   let before = movedBefore(time.port, window.from);
@@ -202,12 +221,20 @@ function told(pen: Pen, part: TimelinePart, time: Timeline | undefined, x: numbe
     return <>{head}<p>{format(kernel.local_bytes, "B")} of {format(part.local_bytes, "B")} of local memory</p></>;
   }
   if (time === undefined) return null;
+  if (part.kernels.indexOf(kernel) >= part.n_recorded) return <>{head}{toldAverage(part, kernel, found)}</>;
   const [from, to] = [pen.at(x - 0.5), pen.at(x + 0.5)];
   if (found === "dram") {
     const rate = ((movedBefore(time.port, to) - movedBefore(time.port, from)) / (to - from)) * part.clock_hz;
     return <>{head}<p>DRAM {format(rate, "B/s")} of {format(part.dram_bytes_per_cycle * part.clock_hz, "B/s")}</p></>;
   }
   return toldWork(pen, part, time.rows[found]!, time.lines, x, head);
+}
+
+function toldAverage(part: TimelinePart, kernel: KernelSpan, found: number | "dram"): ComponentChildren {
+  if (found === "dram") return <p>DRAM {format((kernel.dram_bytes / kernel.cycles) * part.clock_hz, "B/s")} on average; its events are left out</p>;
+  const name = part.places[found] ?? "";
+  const busy = kernel.busy[name as "matrix" | "vector"] as number | undefined;
+  return <p>{name}: {busy === undefined ? "not known" : `busy ${format(busy / kernel.cycles, "%")}`}; its events are left out</p>;
 }
 
 function toldWork(pen: Pen, part: TimelinePart, row: Row, lines: string[], x: number, head: ComponentChildren): ComponentChildren {
@@ -281,7 +308,7 @@ export const timeline: Panel<TimelinePart> = {
   name: "timeline",
   title: "Timeline",
   about: (part, page) =>
-    `${page.reports[0]?.silicon ? "Our program, not the vendor's: exact on a machine with this chip's numbers. " : ""}What each unit of one core does, every instruction of the run. A bar's height is the share of its pixel in which the unit is busy; zoom in and each instruction is a box.${part.cores > 1 ? ` Core 0 of ${grouped(part.cores)}: the others run the same program on their share.` : ""}`,
+    `${page.reports[0]?.silicon ? "Our program, not the vendor's: exact on a machine with this chip's numbers. " : ""}What each unit of one core does, ${part.cut === "" ? "every instruction of the run" : "instruction by instruction"}. A bar's height is the share of its pixel in which the unit is busy; zoom in and each instruction is a box.${part.cores > 1 ? ` Core 0 of ${grouped(part.cores)}: the others run the same program on their share.` : ""}`,
   draw: (part, page, selected) => <Chart part={part} page={page} selected={selected} />,
   csv: (part) => {
     const rows = decoded(part)?.rows ?? [];
