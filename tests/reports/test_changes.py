@@ -59,6 +59,9 @@ def test_a_narrower_dtype_is_as_much_faster_as_its_peak(report: Report) -> None:
     peaks = h100.peak_ops_per_s("int8") / h100.peak_ops_per_s("bf16")
     # array time 50 %, memory and weights 40 % of which half is gone with half of the bytes
     assert found["--set dtype=int8"] == pytest.approx(-(0.5 * (1 - 1 / peaks) + 0.4 * 0.5))
+    a100 = Chip.load("a100-sxm-80gb")
+    slow = predicted(dataclasses.replace(report, dtype="fp32"), a100)["--set dtype=bf16"]
+    assert slow == pytest.approx(-(0.5 * (1 - 19.5 / 312) + 0.4 * 0.5), rel=1e-3)  # TFLOPS of the datasheet
     assert "--set dtype=fp32" not in found and "--set dtype=bf16" not in found and "--set dtype=tf32" not in found
     risks = {c.kind: c.risk for c in candidates(wide, h100, can_batch=True)}
     assert "accuracy" in risks["dtype"] and "waits" in risks["batch"] and not risks["dram.bandwidth"]
