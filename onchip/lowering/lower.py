@@ -148,10 +148,9 @@ def _bases(kernel: Kernel, context: Context, n_constants: int) -> tuple[int, ...
 def _relocate(records: NDArray[np.void], moved: dict[int, int]) -> NDArray[np.void]:
     """Give the transfers new far addresses."""
     out = records.copy()
-    for i in np.flatnonzero((out["op"] == LD.OP) | (out["op"] == ST.OP)):
-        out["affines"][i][0][0] = moved[int(out["affines"][i][0][0])]
-        if out["sub"][i]:
-            out["affines"][i][6][0] = moved[int(out["affines"][i][6][0])]
+    transfers = np.flatnonzero((out["op"] == LD.OP) | (out["op"] == ST.OP))
+    for place, rows in ((0, transfers), (6, transfers[out["sub"][transfers] != 0])):
+        out["affines"][rows, place, 0] = [moved[base] for base in out["affines"][rows, place, 0].tolist()]
     return out
 
 
