@@ -32,6 +32,11 @@ interface ComparePart {
   refused: { chip: string; code: string; error: string }[];
 }
 
+/** Whether the rows are changes of one run, not chips. */
+function isWhatIf(part: ComparePart): boolean {
+  return typeof part.base === "number";
+}
+
 type Key = "chip" | "seconds" | "joules" | "utilization" | "bound";
 
 function span(values: number[]): [number, number] {
@@ -47,8 +52,8 @@ function ends(q: Quantity, batch: number): [number, number] | null {
 function Whisker({ row, scale }: { row: Row; scale: (value: number) => number }) {
   const band = ends(row.latency_s, row.batch);
   return (
-    <svg class="whisker" width={160} height={20} viewBox="0 0 160 20" aria-hidden="true">
-      <line x1={0} x2={160} y1={10} y2={10} class="base" />
+    <svg class="whisker" width={120} height={20} viewBox="0 0 120 20" aria-hidden="true">
+      <line x1={0} x2={120} y1={10} y2={10} class="base" />
       {band && <line x1={scale(band[0])} x2={scale(band[1])} y1={10} y2={10} class="range" />}
       <circle cx={scale(row.seconds)} cy={10} r={4} />
     </svg>
@@ -56,9 +61,9 @@ function Whisker({ row, scale }: { row: Row; scale: (value: number) => number })
 }
 
 function Table({ part, selected }: { part: ComparePart; selected: Selection }) {
-  const [sort, set] = useState<{ key: Key | null; down: boolean }>({ key: part.base === null ? "seconds" : null, down: false });
+  const [sort, set] = useState<{ key: Key | null; down: boolean }>({ key: isWhatIf(part) ? null : "seconds", down: false });
   const rows = useMemo(() => (sort.key === null ? part.rows : ordered(part.rows, sort.key, sort.down)), [part, sort]);
-  const scale = scaleLog(span(part.rows.flatMap((row) => [row.seconds, ...(ends(row.latency_s, row.batch) ?? [])])), [6, 154]);
+  const scale = scaleLog(span(part.rows.flatMap((row) => [row.seconds, ...(ends(row.latency_s, row.batch) ?? [])])), [6, 114]);
   const head = (key: Key, title: string, className = "") => (
     <th scope="col" class={className} {...(sort.key === key ? { "aria-sort": sort.down ? ("descending" as const) : ("ascending" as const) } : {})}>
       <button type="button" onClick={() => set({ key, down: sort.key === key ? !sort.down : key === "utilization" })}>
@@ -71,10 +76,10 @@ function Table({ part, selected }: { part: ComparePart; selected: Selection }) {
       <table class="layers">
         <thead>
           <tr>
-            {head("chip", part.base === null ? "chip" : "change")}
+            {head("chip", isWhatIf(part) ? "change" : "chip")}
             <th scope="col">dtype</th>
             {head("seconds", "inference", "num")}
-            <th scope="col">log scale, with band</th>
+            <th scope="col">log scale</th>
             <th scope="col" class="num">band</th>
             {head("joules", "energy", "num")}
             {head("utilization", "util", "num")}
@@ -162,7 +167,9 @@ function Labels({ rows, x, y, box }: { rows: Row[]; x: (v: number) => number; y:
     <>
       {rows.map((row) => {
         const at = { x: x(row.seconds), y: y(row.joules ?? 1) };
-        if (taken.some((other) => Math.abs(other.x - at.x) < 90 && Math.abs(other.y - at.y) < 14)) return null;
+        const isFree = () => !taken.some((other) => Math.abs(other.x - at.x) < 110 && Math.abs(other.y - at.y) < 14);
+        if (!isFree()) at.y += 16;
+        if (!isFree()) return null;
         taken.push(at);
         const end = at.x > box.right - 110;
         return <text key={row.chip} class="point-name" x={at.x + (end ? -9 : 9)} y={at.y + 4} text-anchor={end ? "end" : "start"}>{row.chip.length > 40 ? `${row.chip.slice(0, 39)}…` : row.chip}</text>;
@@ -201,7 +208,7 @@ function Refused({ part }: { part: ComparePart }) {
   }
   return (
     <div class="refused">
-      <h3>{part.base !== null ? "What cannot be priced" : `Why not the other ${part.refused.length === 1 ? "chip" : `${part.refused.length} chips`}`}</h3>
+      <h3>{isWhatIf(part) ? "What cannot be priced" : `Why not the other ${part.refused.length === 1 ? "chip" : `${part.refused.length} chips`}`}</h3>
       <ul>{[...groups].map(([text, chips]) => <li key={text}><b>{chips.join(", ")}</b> {text}</li>)}</ul>
     </div>
   );
@@ -212,7 +219,7 @@ export const compare: Panel<ComparePart> = {
   title: "Side by side",
   short: "Compare",
   about: (part) => {
-    if (part.base !== null) return "Choose a row to see its report below; the roofline shows the run as it is beside it.";
+    if (isWhatIf(part)) return "Choose a row to see its report below; the roofline shows the run as it is beside it.";
     const inside = part.rows.filter((row) => row.report !== null).length;
     const others = inside < part.rows.length ? ` The ${inside} fastest are in this file; for another: onchip estimate --chip NAME.` : "";
     return `Choose a chip to see its report below.${others}`;
