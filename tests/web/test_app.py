@@ -35,8 +35,17 @@ def app(browser: Any, link: str) -> Iterator[Any]:
     """Give the app in a browser of its own; requests that leave the machine and exceptions fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page, troubles = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("request", lambda r: troubles.append(r.url) if not r.url.startswith(link.partition("/?")[0]) else None)
+    own = link.partition("/?")[0]
+
+    def failed(error: Any) -> None:
+        troubles.append(str(error))
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith(own):
+            troubles.append(request.url)
+
+    page.on("pageerror", failed)
+    page.on("request", asked)
     page.goto(link)
     page.wait_for_selector("main .verdict", timeout=WAIT)
     yield page
