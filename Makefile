@@ -18,7 +18,7 @@ test: .venv/.dev
 setup-ui:
 	command -v chromium || command -v chromium-browser || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends chromium; } \
 	  || echo "no Chromium: tests of pages will be skipped"
-	if command -v npm; then cd web && npm ci --no-audit --no-fund; else echo "no npm: web/ will not be built again"; fi
+	command -v npm && (cd web && npm ci --no-audit --no-fund) || echo "no npm, or no registry: web/ will not be built again"
 
 check: .venv/.dev
 	$(BIN)/ruff check .
