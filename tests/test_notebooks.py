@@ -5,6 +5,7 @@ Refresh: `python -m tests.test_docs --update` runs them and writes their outputs
 
 from __future__ import annotations
 
+import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,14 +22,27 @@ def executed(path: Path) -> Any:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     notebook = nbformat.read(path, as_version=4)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    asyncio.run(nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").async_execute())
     for cell in notebook.cells:
         cell.metadata = {}
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     return notebook
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Return outputs with prints that arrived in pieces as one."""
+    made: list[Any] = []
+    for output in outputs:
+        if made and output.output_type == made[-1].output_type == "stream" and output.name == made[-1].name:
+            made[-1].text += output.text
+        else:
+            made.append(output)
+    return made
 
 
 @pytest.mark.filterwarnings("ignore")  # of the notebook client and its sockets
