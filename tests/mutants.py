@@ -477,7 +477,7 @@ MUTANTS = (
     ),
     Mutant("onchip/simulator/systolic.py", "weight = np.where(takes, shadow, weight)", "weight = shadow", SYSTOLIC),
     Mutant("onchip/simulator/systolic.py", "at_top = [loads.get(now - c)", "at_top = [loads.get(now)", SYSTOLIC),
-    Mutant("onchip/reports/mapping.py", "found[1][k, 1] += k_times * n.total() * rows", "pass", MAPPED),
+    Mutant("onchip/reports/mapping.py", "found[1][k, 1] += k_times * beside * rows", "pass", MAPPED),
 )
 
 

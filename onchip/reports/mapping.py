@@ -108,17 +108,27 @@ def passes_of(kernel: Kernel, chip: Chip) -> tuple[tuple[int, int, int, int], ..
         p = Counter({m.tp: counts["p"] * m.rows_cores}) if second.is_nested else p
     tiles = b.total() * p.total() * q.total() * shape.blocks
     rows = shape.blocks * prod(sum(size * times for size, times in axis.items()) for axis in (b, p, q))
-    ones = tiles * (second is not None and second.has_ones)  # a row of ones in front of each tile
+    ones = _ones(shape, m, tiles, p.total())
     found = Counter[tuple[int, int]](), Counter[tuple[int, int]]()  # times, rows
     for (k, k_times), (c, c_times) in product(_folds(shape, m, chip).items(), _cut(n, wide).items()):
         found[0][k, c] += k_times * c_times * tiles
         found[1][k, c] += k_times * c_times * (rows + ones)
-    if second is not None and second.sums_rows:  # a column of ones beside each tile
+    if second is not None and second.sums_rows:  # a column of ones beside each tile, where a core has none as well
+        beside = m.counts(shape)["n"] * m.channel_cores
         for k, k_times in _folds(shape, m, chip).items():
-            found[0][k, 1] += k_times * n.total() * tiles
-            found[1][k, 1] += k_times * n.total() * rows
+            found[0][k, 1] += k_times * beside * tiles
+            found[1][k, 1] += k_times * beside * rows
     made = [(*size, found[0][size], found[1][size]) for size in found[0]]
     return tuple(sorted(made, key=lambda each: (-each[3], each)))
+
+
+def _ones(shape: Shape, m: Mapping, tiles: int, p_tiles: int) -> int:
+    """Return the rows of ones: one in front of each tile, and of the tile right behind the last where a core has it."""
+    if shape.second is None or not shape.second.has_ones:
+        return 0
+    turns = m.counts(shape)["p"] * m.rows_cores
+    is_behind = not shape.second.is_nested and turns > p_tiles and shape.grid[1] % m.tp == 0
+    return tiles + (tiles // p_tiles if is_behind else 0)
 
 
 def _pieces(extent: int, tile: int) -> Counter[int]:

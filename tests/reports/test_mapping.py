@@ -65,7 +65,7 @@ def random_plans() -> Iterator[tuple[Plan, Program]]:
 
 def products_of_activations() -> Iterator[tuple[Plan, Program]]:
     """Zero points of both operands: rows of ones in front of the tiles, and columns of ones beside them."""
-    for seed in range(40):
+    for seed in range(60):
         rng, seen = Random(seed), dict[str, Any]()
         graph, chip = drawn_product(rng), small_chip(rng)
         values = np.random.default_rng(seed)
