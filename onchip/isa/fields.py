@@ -107,6 +107,11 @@ class Affine:
 
 def pack(rows: Sequence[tuple[tuple[int, int, int, int], Sequence[int], Sequence[Affine]]]) -> Record:
     """Return records from (op, wait, signal, sub), plain fields and affine operands of each, in one go."""
+    return pack_rows([(head, plain, [v for a in affines for v in a.row()]) for head, plain, affines in rows])
+
+
+def pack_rows(rows: Sequence[tuple[tuple[int, int, int, int], Sequence[int], Sequence[int]]]) -> Record:
+    """Return records as `pack` does, from the parts of affine operands behind each other."""
     out = np.zeros(len(rows), RECORD)
     if not rows:
         return out
@@ -115,7 +120,7 @@ def pack(rows: Sequence[tuple[tuple[int, int, int, int], Sequence[int], Sequence
         out[name] = heads[:, i]
     blank, nothing = (0,) * INTEGERS, Affine().row() * AFFINES
     out["integers"] = np.array([(*plain, *blank[len(plain) :]) for _, plain, _ in rows], np.int64)
-    flat = [(*(v for a in affines for v in a.row()), *nothing[AFFINE_PARTS * len(affines) :]) for _, _, affines in rows]
+    flat = [(*parts, *nothing[len(parts) :]) for _, _, parts in rows]
     out["affines"] = np.array(flat, np.int64).reshape(-1, AFFINES, AFFINE_PARTS)
     return out
 

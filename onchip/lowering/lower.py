@@ -18,8 +18,7 @@ from onchip.ir.graph import Graph
 from onchip.ir.plan import Kernel, Plan
 from onchip.ir.program import KernelCode, Model, Program, Region
 from onchip.isa import BARRIER, LD, ST
-from onchip.isa.fields import joined, pack
-from onchip.isa.instructions import Instruction
+from onchip.isa.fields import joined, pack_rows
 from onchip.isa.memory import TYPE_BYTES
 from onchip.lowering.attention import lower_attention
 from onchip.lowering.average import lower_average
@@ -27,7 +26,7 @@ from onchip.lowering.context import TYPES, Context, Lowered, as_bytes, floats_as
 from onchip.lowering.exact import refuse_other_integers
 from onchip.lowering.grid import lower_grid
 from onchip.lowering.recurrent import lower_recurrent
-from onchip.lowering.tree import flatten, initial_counts
+from onchip.lowering.tree import initial_counts, rows_of
 
 KINDS = {
     "matmul": lower_grid, "vector": lower_grid, "attention": lower_attention, "recurrent": lower_recurrent,
@@ -78,8 +77,9 @@ def _host_part(plan: Plan, names: tuple[str, ...]) -> Graph | None:
 def _assemble(kernel: Kernel, lowered: Lowered) -> list[NDArray[np.void]]:
     counts = initial_counts(lowered.trees, lowered.slots, kernel.name)
     barrier = BARRIER(counts=sum(c << 4 * i for i, c in enumerate(counts)), active=lowered.active)
-    streams: list[list[Instruction]] = [[barrier, *flatten(tree)] for tree in lowered.trees]
-    records = pack([instruction.parts() for stream in streams for instruction in stream])
+    head, plain, _ = barrier.parts()
+    streams = [[(head, list(plain), list[int]()), *rows_of(tree)] for tree in lowered.trees]
+    records = pack_rows([row for stream in streams for row in stream])
     return np.split(records, np.cumsum([len(stream) for stream in streams[:-1]]))
 
 

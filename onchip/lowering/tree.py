@@ -11,12 +11,13 @@ consumer each, both in order, so the k-th wait passes after at least k - count s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import functools
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from onchip.errors import DoesNotFit, InternalError
 from onchip.isa import LOOP, NOP, Affine, Instruction
-from onchip.isa.fields import LEVELS, SEMAPHORE
+from onchip.isa.fields import AFFINE_PARTS, LEVELS, SEMAPHORE
 from onchip.isa.instructions import operand_names
 
 
@@ -186,6 +187,47 @@ def flatten(tree: Tree, levels: tuple[str, ...] = ()) -> list[Instruction]:
     return out
 
 
+REST = (0,) * (AFFINE_PARTS - 1)  # of an affine operand that is a number
+Row = tuple[tuple[int, int, int, int], list[int], list[int]]
+
+
+def rows_of(tree: Tree, levels: tuple[str, ...] = ()) -> list[Row]:
+    """Return what `isa.fields.pack_rows` takes of the instructions of `flatten`, in their order."""
+    out: list[Row] = []
+    for node in tree:
+        if isinstance(node, Op):
+            out.append(_row(node, levels))
+        elif len(levels) == LEVELS:
+            for index in range(node.count):
+                out += rows_of(tuple(put(child, node.name, index) for child in node.body), levels)
+        else:
+            body = rows_of(node.body, (*levels, node.name))
+            out += [((LOOP.OP, 0, 0, 0), [node.count, len(body)], []), *body]
+    return out
+
+
+@functools.cache
+def _layout(kind: type[Instruction]) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...], frozenset[str]]:
+    """Return the plain fields with their defaults, the affine ones, and all names."""
+    integers, affines = operand_names(kind)
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(kind)}
+    return tuple((n, int(defaults[n])) for n in integers), affines, frozenset((*integers, *affines))
+
+
+def _row(node: Op, levels: tuple[str, ...]) -> Row:
+    integers, affines, names = _layout(node.kind)
+    values = dict(node.fields)
+    if node.first:
+        values["first"] = sum(1 << levels.index(n) for n in node.first if n in levels)
+    assert values.keys() <= names, values.keys() - names
+    plain = [v.base if isinstance(v := values.get(n, default), Expr) else v for n, default in integers]
+    parts: list[int] = []
+    for name in affines:
+        value = values.get(name, 0)
+        parts += value.affine(levels).row() if isinstance(value, Expr) else (value, *REST)
+    return (node.kind.OP, _mask(node.wait), _mask(node.signal), node.sub), plain, parts
+
+
 def _instruction(node: Op, levels: tuple[str, ...]) -> Instruction:
     _, affines = operand_names(node.kind)
     values: dict[str, Any] = {}
@@ -200,7 +242,7 @@ def _instruction(node: Op, levels: tuple[str, ...]) -> Instruction:
 
 
 def _mask(pairs: tuple[tuple[int, int], ...]) -> int:
-    return sum(1 << SEMAPHORE[pair] for pair in set(pairs))
+    return sum(1 << SEMAPHORE[pair] for pair in set(pairs)) if pairs else 0
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ import onchip as oc
 from onchip import pipeline
 from onchip.case import Case
 from onchip.isa import LD, MM, NOP
-from onchip.isa.fields import RECORD, joined, pack
-from onchip.lowering.tree import Expr, Loop, Op, Tree, flatten, initial_counts, nest, op, put
+from onchip.isa.fields import RECORD, joined, pack, pack_rows
+from onchip.lowering.tree import Expr, Loop, Op, Tree, flatten, initial_counts, nest, op, put, rows_of
 
 OPERAND = Expr(7, (("a", 3), ("b", 5), ("c", 11)), (1, 2, 3), ("a", "c"), 64)
 BODY: Tree = (
@@ -30,6 +30,17 @@ def one_by_one(loops: list[tuple[str, int]], body: Tree) -> Tree:
 def test_loops_of_one_iteration_vanish(counts: tuple[int, int, int]) -> None:
     loops = list(zip("abc", counts, strict=True))
     assert flatten(nest(loops, BODY)) == flatten(one_by_one(loops, BODY))
+
+
+@pytest.mark.parametrize("counts", [(1, 1, 1), (4, 3, 2), (2, 1, 5)])
+def test_rows_are_those_of_the_instructions(counts: tuple[int, int, int]) -> None:
+    """With more loops than the stack holds, too: the innermost ones are unrolled."""
+    deep: Tree = (Loop("e", 2, (Loop("f", 2, nest(list(zip("abc", counts, strict=True)), BODY)),)),)
+    for tree in (deep, BODY):
+        wanted = pack([instruction.parts() for instruction in flatten(tree)])
+        assert pack_rows(rows_of(tree)).tobytes() == wanted.tobytes()
+    with pytest.raises(AssertionError):
+        rows_of((op(NOP, nothing=1),))
 
 
 def test_joined_records_are_numpys() -> None:
