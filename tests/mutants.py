@@ -419,8 +419,8 @@ MUTANTS = (
     Mutant("onchip/forecast/rows.py", "again = (rows.reads - 1)", "again = rows.reads", "tests/forecast/test_rows.py"),
     Mutant(
         "onchip/forecast/row_stationary.py",
-        "(cells.inputs - 1) // s",
-        "cells.inputs // s",
+        "(cells.inputs - 1) // conv.window[1])",
+        "cells.inputs // conv.window[1])",
         "tests/forecast/test_row_stationary.py",
     ),
     Mutant(

@@ -158,24 +158,59 @@ def _folded(conv: Conv, cells: Cells) -> Conv:
 
 
 def _candidates(conv: Conv, cells: Cells) -> dict[str, Floats]:
-    """Return all mappings that fit, an array for each size; m is the largest, e the least of as many strips."""
-    (r_rows, s), found = conv.window, list[Floats]()
-    tallest = min(conv.rows, cells.columns * (cells.rows // r_rows))  # output rows that a set folds to the array
+    """Return the mappings that fit, an array for each size; m is the largest, e the least of as many strips.
+
+    Left out are mappings that are never better than one before them (`_least`).
+    """
+    found = list[Floats]()
+    tallest = min(conv.rows, cells.columns * (cells.rows // conv.window[0]))  # rows that a set folds to the array
     fewest = [e for e in range(1, tallest + 1) if ceil(conv.rows / ceil(conv.rows / e)) == e]
-    q = np.arange(1, min(conv.channels, (cells.inputs - 1) // s) + 1)
-    p = np.arange(1, min(conv.filters, cells.sums) + 1)
     n = np.array(_divisors(conv.images))
     for e in fewest:
-        down = cells.rows // r_rows  # sets above each other, less where one is folded
+        down = cells.rows // conv.window[0]  # sets above each other, less where one is folded
         down, beside = (down, cells.columns // e) if e <= cells.columns else (down // ceil(e / cells.columns), 1)
-        pairs = [(r, t) for r in range(1, down + 1) for t in range(1, down // r * beside + 1)]
-        if not pairs:
-            continue
-        rt = np.array(pairs)
-        grid = np.meshgrid([e], p, q, np.arange(len(pairs)), n, indexing="ij")
-        e_, p_, q_, i, n_ = (axis.ravel() for axis in grid)
-        found.append(_fitting(conv, cells, np.stack([e_, p_, q_, rt[i, 0], rt[i, 1], n_]).astype(float), down * beside))
+        if down:
+            pqrt = np.repeat(_shares(conv, cells, down, beside), len(n), axis=1)
+            images = np.tile(n, pqrt.shape[1] // len(n))
+            found.append(_fitting(conv, cells, np.stack([np.full(len(images), e), *pqrt, images]), down * beside))
     return dict(zip("epqrtnmg", np.concatenate(found, axis=1), strict=True))
+
+
+def _shares(conv: Conv, cells: Cells, down: int, beside: int) -> Floats:
+    """Return p, q, r, t, ascending in this order: r below each other, t in what is left of the sets."""
+    most_p, most_q = min(conv.filters, cells.sums), min(conv.channels, (cells.inputs - 1) // conv.window[1])
+    limits = [down // r * beside for r in range(1, down + 1)]  # of t
+    is_grouped = conv.groups > 1  # then g depends on r and t where all filters of a group are in a pass
+    pt = np.zeros((most_p, down, limits[0]), bool)
+    qr = np.zeros((2, most_q, down, limits[0]), bool)
+    for r, limit in enumerate(limits):
+        pt[:, r, :limit] = _least(conv.filters, most_p, limit, int(is_grouped))
+    for t in range(limits[0]):
+        below = sum(limit > t for limit in limits)
+        for i, apart in enumerate((0, conv.channels)):
+            qr[i, :, :below, t] = _least(conv.channels, most_q, below, apart)
+    p, t = np.arange(1, most_p + 1)[:, None], np.arange(1, limits[0] + 1)
+    is_whole = (p * t >= conv.filters)[:, None, None] & is_grouped
+    kept = np.nonzero(pt[:, None] & np.where(is_whole, qr[1], qr[0]))
+    return np.stack(kept).astype(float) + 1
+
+
+@functools.lru_cache(maxsize=1024)
+def _least(total: int, most_a: int, most_b: int, apart: int) -> NDArray[np.bool_]:
+    """Return which a in a cell by b sets are worth a look, of those that cut `total` into as many parts.
+
+    Another with no more in a cell and no more in a pass has no longer image or load, fits where this one does, and
+    takes as many passes; it keeps the sums of at least as many: ceil(M/(p t k)) = ceil(ceil(M/(p t))/k).
+    Those of at most `apart` parts are compared with others of the same b alone: g depends on it.
+    """
+    keep, least = np.zeros((most_a, most_b), bool), dict[tuple[int, int], int]()
+    for a in range(1, most_a + 1):
+        for b in range(1, min(most_b, (total - 1) // a + 1) + 1):
+            parts = ceil(total / (a * b))
+            kind = (parts, b if parts <= apart else 0)
+            keep[a - 1, b - 1] = a * b < least.get(kind, a * b + 1)
+            least[kind] = min(a * b, least.get(kind, a * b))
+    return keep
 
 
 def _divisors(number: int) -> list[int]:

@@ -6,14 +6,18 @@ import csv
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
+from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from onchip import pipeline
 from onchip.chip import Chip
 from onchip.errors import BadFile
+from onchip.forecast import row_stationary
 from onchip.forecast.conv import Conv
 from onchip.forecast.machine import machine
 from onchip.forecast.row_stationary import Cells, Mapping, best_mapping, cells_of, run_length
@@ -110,6 +114,40 @@ def test_no_mapping_is_faster_than_its_cells(
     assert found.p * found.q * s <= CELLS.weights
     assert found.q * s < CELLS.inputs
     assert found.p <= CELLS.sums
+
+
+def every_pair(total: int, most_a: int, most_b: int, apart: int) -> NDArray[np.bool_]:
+    """Return all sizes of which none has nothing to do: what `_least` chooses from."""
+    a, b = np.arange(1, most_a + 1)[:, None], np.arange(1, most_b + 1)
+    return (b - 1) * a < total
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    images=st.sampled_from((1, 2, 6)), side=st.integers(1, 30), channels=st.integers(1, 70),
+    filters=st.integers(1, 70), groups=st.sampled_from((1, 1, 3, 16)), window=st.sampled_from((1, 3, 5)),
+    rate=st.sampled_from((0.01, 2.4, 100.0)), buses=st.sampled_from((0.05, 1.0, 4.0)),
+)  # fmt: skip
+def test_the_short_search_finds_what_the_whole_one_finds(
+    images: int, side: int, channels: int, filters: int, groups: int, window: int, rate: float, buses: float
+) -> None:
+    conv = Conv(images, side, side, channels, filters, groups, (window, window), (1, 1), (1, 1))
+    cells = replace(CELLS, rows=6, columns=7, buffer=3000, next_weights=500, sum_bus=buses, input_bus=buses)
+    row_stationary.best_mapping.cache_clear()
+    found = mapped(conv, cells, rate)
+    row_stationary.best_mapping.cache_clear()
+    with patch.object(row_stationary, "_least", every_pair):
+        assert found == mapped(conv, cells, rate)
+
+
+def test_groups_beside_each_other_are_searched_in_full() -> None:
+    """One filter a group: how many groups are in a pass depends on r t, so no r and t stands for another."""
+    conv = Conv(1, 12, 12, 2, 1, 3, (3, 3), (1, 1), (1, 1))
+    row_stationary.best_mapping.cache_clear()
+    found = mapped(conv)
+    row_stationary.best_mapping.cache_clear()
+    with patch.object(row_stationary, "_least", every_pair):
+        assert found == mapped(conv)
 
 
 def test_fully_connected_layers_wait_for_their_weights() -> None:
