@@ -141,14 +141,14 @@ class Site:
 
     async def report(self, request: Request) -> Response:
         """The whole report of a run as a page of its own; the page carries its own policy."""
-        from starlette.responses import HTMLResponse
+        from starlette.responses import HTMLResponse, PlainTextResponse
 
         question = _question(request.query_params.get("q", "").encode())
         if not isinstance(question, dict) or cast(dict[str, Any], question).get("verb") != "document":
             raise UsageError("OC1604", "app", "the link is not that of a report")
         made = await self._workers.ask(question, self._uploads.paths)
         if "error" in made:
-            return self._json(made, 400)
+            return PlainTextResponse(made["error"]["text"] + "\n", 400, HEADERS)
         kept = {name: value for name, value in HEADERS.items() if name != "Content-Security-Policy"}
         return HTMLResponse(made["html"], headers=kept)
 

@@ -80,6 +80,9 @@ def test_a_wrong_number_is_told_where_it_is(app: Any) -> None:
     app.fill("#chip-local-size", "256 bananas")
     app.keyboard.press("Tab")
     app.wait_for_selector("[role=alert]:has-text('OC1105')", timeout=WAIT)
+    assert app.locator("text=Pin this run").is_disabled(), "what follows is another run"
+    assert "last run with an answer" in app.inner_text(".live-old")
+    assert app.locator("text=Open the full report").count() == 0
     app.click("text=Undo all changes of the chip")
     app.wait_for_selector("[role=alert]", state="detached", timeout=WAIT)
 

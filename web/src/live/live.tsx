@@ -1,6 +1,6 @@
 // The app: a form at the left, the report of what it says at the right, priced anew at every change.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { App } from "../app";
 import { select, selection } from "../selection";
 import type { Page } from "../types";
@@ -53,13 +53,12 @@ export function Live({ catalog, form }: { catalog: Catalog; form: Schema }) {
   const [run, setRun] = useState<Run>(FIRST);
   const [network, setNetwork] = useState<Network | null>(null);
   const [pins, setPins] = useState<Pin[]>([]);
-  const [others, setOthers] = useState<Answers["compare"] | null>(null);
+  const [others, setOthers] = useState<{ of: string; found: Answers["compare"] } | null>(null);
   const [work, setWork] = useState("");
   const [trouble, setTrouble] = useState("");
   const { page, block, trouble: refused, isBusy } = usePriced(run);
   const change = (part: Partial<Run>) => {
     setTrouble("");
-    if (part.model !== undefined || part.batch !== undefined) setOthers(null);
     setRun((now) => ({ ...now, ...part }));
   };
   const during = async (what: string, job: () => Promise<void>) => {
@@ -77,7 +76,8 @@ export function Live({ catalog, form }: { catalog: Catalog; form: Schema }) {
     setNetwork(found);
     change({ model: found.upload ?? "" });
   });
-  const compare = () => during("compare", async () => setOthers(await ask("compare", { model: run.model, batch: run.batch })));
+  const asked = JSON.stringify([run.model, run.batch]); // a comparison of other work is not shown
+  const compare = () => during("compare", async () => setOthers({ of: asked, found: await ask("compare", { model: run.model, batch: run.batch }) }));
   const chooseChip = (chip: string) => change({ chip, overrides: {}, dtype: null });
   const report = page?.reports[0];
   const said = trouble || refused;
@@ -96,13 +96,14 @@ export function Live({ catalog, form }: { catalog: Catalog; form: Schema }) {
       <div class="live-page">
         <p class="live-state" role="status">{isBusy ? "pricing …" : work === "compare" ? "pricing the catalog …" : ""}</p>
         {said !== "" && <p class="trouble" role="alert">{said}</p>}
+        {refused !== "" && report && <p class="live-old">What follows is the last run with an answer: {report.model.name} on {report.chip.name}, batch {report.batch}.</p>}
         <section class="live-tools" aria-label="This run">
-          <button type="button" disabled={report === undefined || isBusy} onClick={() => report && setPins((now) => [...now, { run, report }])}>Pin this run</button>
+          <button type="button" disabled={report === undefined || isBusy || refused !== ""} onClick={() => report && setPins((now) => [...now, { run, report }])}>Pin this run</button>
           <button type="button" disabled={work !== ""} onClick={compare}>Compare all chips</button>
-          <a class="button" href={reportLink(run)} target="_blank" rel="noopener">Open the full report</a>
+          {refused === "" && <a class="button" href={reportLink(run)} target="_blank" rel="noopener">Open the full report</a>}
         </section>
-        <Pins pins={pins} drop={(at) => setPins((now) => now.filter((_, i) => i !== at))} open={setRun} />
-        {others && <Others found={others} choose={chooseChip} close={() => setOthers(null)} />}
+        <Pins pins={pins} drop={(at) => setPins((now) => now.filter((_, i) => i !== at))} open={change} />
+        {others?.of === asked && <Others found={others.found} choose={chooseChip} close={() => setOthers(null)} />}
         {page && <App page={page} isEmbedded />}
       </div>
     </div>
@@ -144,18 +145,13 @@ interface OptionProps {
 
 function Options({ run, dtypes, own, change }: OptionProps) {
   const step = Math.round(Math.log2(run.batch));
-  const timer = useRef(0);
   return (
     <fieldset>
       <legend>Run</legend>
       <label class="field wide" for="batch">
         <span>batch <b>{run.batch}</b></span>
         <input id="batch" type="range" min="0" max="8" step="1" value={step} aria-valuetext={`${run.batch}`}
-          onInput={(event) => {
-            const batch = 2 ** Number(event.currentTarget.value);
-            clearTimeout(timer.current);
-            change({ batch });
-          }} />
+          onInput={(event) => change({ batch: 2 ** Number(event.currentTarget.value) })} />
       </label>
       <div class="choices" role="radiogroup" aria-label="dtype">
         {dtypes.map((dtype) => (

@@ -1,6 +1,6 @@
 // Which network: a name of the zoo, or a file that is dropped or chosen.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { format } from "../format";
 import type { Network } from "./ask";
 
@@ -17,7 +17,7 @@ export function Networks({ models, model, network, isBusy, choose, send }: Props
   const [over, setOver] = useState(false);
   const take = (files: FileList | null | undefined) => {
     const file = files?.[0];
-    if (file !== undefined) send(file);
+    if (file !== undefined && !isBusy) send(file);
   };
   const drop = (event: DragEvent) => {
     event.preventDefault();
@@ -28,8 +28,19 @@ export function Networks({ models, model, network, isBusy, choose, send }: Props
     event.preventDefault();
     setOver(true);
   };
+  useEffect(() => {
+    const leave = (event: DragEvent) => setOver(event.relatedTarget !== null && over);
+    addEventListener("drop", drop); // anywhere: beside the form a browser would open the file in place of the app
+    addEventListener("dragover", hover);
+    addEventListener("dragleave", leave);
+    return () => {
+      removeEventListener("drop", drop);
+      removeEventListener("dragover", hover);
+      removeEventListener("dragleave", leave);
+    };
+  });
   return (
-    <fieldset class={over ? "drop over" : "drop"} onDrop={drop} onDragOver={hover} onDragLeave={() => setOver(false)}>
+    <fieldset class={over ? "drop over" : "drop"}>
       <legend>Network</legend>
       <label class="field wide" for="model">
         <span>of the zoo</span>
@@ -39,7 +50,10 @@ export function Networks({ models, model, network, isBusy, choose, send }: Props
         </select>
       </label>
       <label class="file-drop" for="file">
-        <input id="file" type="file" accept=".onnx,.tflite,.npz,.csv" disabled={isBusy} onChange={(event) => take(event.currentTarget.files)} />
+        <input id="file" type="file" accept=".onnx,.tflite,.npz,.csv" disabled={isBusy} onChange={(event) => {
+          take(event.currentTarget.files);
+          event.currentTarget.value = ""; // so that the same file, mended, can be chosen again
+        }} />
         <span>{isBusy ? "reading …" : "or drop an .onnx, .tflite, .npz or SCALE-Sim .csv here"}</span>
       </label>
       {network && (

@@ -53,7 +53,7 @@ function Chart({ part }: { part: Actions }) {
   return (
     <div ref={ref}>
       <svg data-drawing width={width} height={height} role="img" aria-label="Less time per inference: verified and predicted">
-        {x.ticks(4).map((t) => (
+        {x.ticks(width < 520 ? 2 : 4).map((t) => (
           <g key={t} class="tick">
             <line x1={x(t)} x2={x(t)} y1={0} y2={height - 20} />
             <text x={x(t)} y={height - 6} text-anchor="middle">{t === 0 ? "0" : `−${Math.round(t * 100)} %`}</text>

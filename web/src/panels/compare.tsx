@@ -151,7 +151,7 @@ function Scatter({ part, selected }: { part: ComparePart; selected: Selection })
         <g class="tick">
           {powers(x).map((t) => <g key={t}><line x1={x(t)} x2={x(t)} y1={box.top} y2={box.bottom} /><text x={x(t)} y={box.bottom + 15} text-anchor="middle">{format(t, "s").replace(/\.0+(?= )/, "")}</text></g>)}
           {powers(y).map((t) => <g key={t}><line x1={box.left} x2={box.right} y1={y(t)} y2={y(t)} /><text x={box.left - 7} y={y(t) + 4} text-anchor="end">{format(t, "J").replace(/\.0+(?= )/, "")}</text></g>)}
-          <text class="axis" x={(box.left + box.right) / 2} y={height - 6} text-anchor="middle">time of an inference against its energy; left and down is better</text>
+          <text class="axis" x={(box.left + box.right) / 2} y={height - 6} text-anchor="middle">{width < 520 ? "time against energy; left and down is better" : "time of an inference against its energy; left and down is better"}</text>
         </g>
         <path class="front" d={front.map((row, i) => `${i ? "L" : "M"}${x(row.seconds)} ${y(row.joules ?? 1)}`).join("")} />
         {rows.map((row) => <Point key={row.chip} row={row} cx={x(row.seconds)} cy={y(row.joules ?? 1)} isFront={front.includes(row)} isChosen={row.report === selected.report} />)}

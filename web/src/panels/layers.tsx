@@ -1,6 +1,6 @@
 // R5: the layer table: bars of causes in the row, sorted, filtered by text and cause, folded along the names' dots.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { format } from "../format";
 import type { Panel } from "../panel";
 import { type Key, leaf, passes, type Row, sorted, tree } from "../rows";
@@ -76,7 +76,7 @@ function Table({ report, page, selected }: { report: Report; page: Page; selecte
     report.layers.forEach((layer, i) => passes(layer, selected) && kept.push(leaf(layer, i)));
     return sorted(kept, key.key, key.down, selected.cause);
   }, [report, isTree, open, selected.text, selected.cause, key.key, key.down]);
-  useEffect(() => setOrder(rows.filter((row) => row.layer !== null).map((row) => row.name)), [rows]);
+  useLayoutEffect(() => setOrder(rows.filter((row) => row.layer !== null).map((row) => row.name)), [rows]);
   const fold = (path: string) => {
     const next = new Set(open);
     if (!next.delete(path)) next.add(path);

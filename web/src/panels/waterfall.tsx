@@ -34,7 +34,7 @@ function Chart({ parts, whole, title, selected }: { parts: Part[]; whole: number
   const [ref, width] = useWidth();
   const shownRows = rows(parts, whole);
   const narrow = width < 520;
-  const left = narrow ? 84 : 112;
+  const left = narrow ? 92 : 112;
   const right = margin(width);
   const x = scaleLinear([0, whole || 1], [left, width - right]);
   const height = (shownRows.length + 1) * ROW + 22;
