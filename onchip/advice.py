@@ -22,7 +22,7 @@ from onchip.planner.tile import EFFORT
 from onchip.reports.actions import Action, action_of, ranked
 from onchip.reports.changes import Change, candidates
 
-WORK = 100  # of a short advice, see `work`: about 0.3 s
+WORK = 60  # of a short advice, see `work`: about 0.2 s
 FORECASTS = 4  # forecasts in the work of one program
 SHORT_PLAYED = 2_000_000  # instructions of a program that a short advice plays: 0.1 s
 MOST_CHIPS = 12
@@ -50,7 +50,7 @@ def work(report: Report) -> int:
 
 
 def short_advice(case: Case, report: Report) -> Advice:
-    """Try the changes that promise most, about 0.3 s of work, one in any case."""
+    """Try the changes that promise most, about 0.2 s of work, one in any case."""
     times = FULL_WORK if case.effort > EFFORT else 1
     n = max(1, WORK // max(1, times * work(report)))
     can_batch, fold = "batch" in case.graph.symbols, _fold(case, report.expected)

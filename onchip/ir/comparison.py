@@ -80,7 +80,8 @@ def comparison_verdict(reports: Sequence[Report]) -> str:
     text = f"{first.model.name}: {first.chip.name} is fastest, {time} per inference in {first.dtype}"
     if len(reports) > 1 and first.seconds_per_inference:
         ratio = reports[1].seconds_per_inference / first.seconds_per_inference
-        text += f", {ratio:.2f}x ahead of {reports[1].chip.name}"
+        ahead = f"{ratio:.2f}x ahead of" if round(ratio, 2) > 1 else "level with"
+        text += f", {ahead} {reports[1].chip.name}"
     priced = [report for report in reports if report.energy_j is not None]
     if len(priced) > 1:
         least = min(priced, key=lambda report: (joules_per_inference(report), report.chip.name))

@@ -32,6 +32,7 @@ def test_a_comparison_is_a_tuple_of_reports_and_a_table() -> None:
     assert str(found).startswith("resnet8: edge-npu-16 is fastest")
     told = words(found._repr_html_())
     assert all(format_value(report.seconds_per_inference, "s") in told for report in found)
+    assert ", level with edge-npu-16" in str(oc.compare(oc.read("@resnet8"), ["edge-npu-16", "edge-npu-16"]))
     frame = found.to_pandas()
     assert list(frame["chip"]) == ["edge-npu-16", "tiny-npu-4"]
     assert list(frame["latency_s"]) == [report.latency_s.value for report in found]
